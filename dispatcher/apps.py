@@ -1,0 +1,15 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class DispatcherConfig(AppConfig):
+    name = "dispatcher"
+    verbose_name = _("Dispatcher")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from dispatcher import checks  # noqa: F401  (registers itself)
+        from dispatcher.changes import follow
+        from scheduling.signals import schedule_changed
+
+        schedule_changed.connect(follow, dispatch_uid="dispatcher.follow")

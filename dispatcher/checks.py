@@ -1,0 +1,34 @@
+"""Django system checks: what would break a promise, said before it does."""
+
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connection
+
+ISOLATION = Error(
+    "The database connection does not use READ COMMITTED.",
+    hint=(
+        "A tick must see what others have committed. Set "
+        "DATABASES['default']['OPTIONS']['isolation_level'] = 'read committed'."
+    ),
+    id="dispatcher.E001",
+)
+
+_QUERIES = {
+    "postgresql": "SHOW transaction_isolation",
+    "mysql": "SELECT @@tx_isolation",
+}
+
+
+@register(Tags.database)
+def check_isolation(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Asks the database, so it runs with `check --database default` and `migrate`."""
+    query = _QUERIES.get(connection.vendor)
+    if not databases or query is None:
+        return []
+    if connection.vendor == "mysql" and not connection.mysql_is_mariadb:  # type: ignore[attr-defined]
+        query = "SELECT @@transaction_isolation"
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        level = str(cursor.fetchone()[0]).lower().replace("-", " ")
+    return [] if level == "read committed" else [ISOLATION]

@@ -1,0 +1,49 @@
+"""Every `SCHEDULER_*` setting: name, default, unit and the reason to change it. The only such list.
+
+A Django project sets them in its settings; this repository's own reads them from the environment.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A whole number with a default, a unit and a reason; `value` is what is in force now."""
+
+    name: str
+    default: int
+    unit: str
+    reason: str
+
+    def from_environment(self, env: Any) -> int:
+        """The value from a django-environ `Env`; `ImproperlyConfigured` if it is not a number."""
+        return int(env.int(self.name, default=self.default))
+
+    @property
+    def value(self) -> int:
+        from django.conf import settings
+
+        return int(getattr(settings, self.name, self.default))
+
+
+RUN_RETENTION_DAYS = Setting(
+    "SCHEDULER_RUN_RETENTION_DAYS",
+    30,
+    "days",
+    "How long runs that ended well are kept. A schedule every 5 s makes 518,400 rows in 30 days.",
+)
+FAILURE_RETENTION_DAYS = Setting(
+    "SCHEDULER_FAILURE_RETENTION_DAYS",
+    90,
+    "days",
+    "How long failed, lost and missed runs are kept: people look for them later.",
+)
+TICK_RETENTION_DAYS = Setting(
+    "SCHEDULER_TICK_RETENTION_DAYS",
+    7,
+    "days",
+    "How long the record of ticks, rescue passes and stopped workers is kept.",
+)
+
+SETTINGS = (RUN_RETENTION_DAYS, FAILURE_RETENTION_DAYS, TICK_RETENTION_DAYS)

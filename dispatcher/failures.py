@@ -1,0 +1,40 @@
+"""`pause_after_failures`: a schedule whose runs fail in a row is paused, with the reason.
+
+Counted from the runs, in a transaction of its own after the end of the last one is recorded: the
+gate and the record never wait for the lock of a scheduled task.
+"""
+
+import logging
+
+from django.db import DatabaseError
+
+from dispatcher.models import Status, TaskRun
+from scheduling.models import ScheduledTask
+
+logger = logging.getLogger(__name__)
+
+_COUNTED = (Status.SUCCEEDED, Status.FAILED, Status.LOST)
+
+
+def pause_if_failing(task: ScheduledTask | None) -> bool:
+    """Pause it if its last n runs since it was armed failed or were lost; whether it did.
+
+    A database that is away is only logged: the next failure counts anew.
+    """
+    if task is None or not task.pause_after_failures or not task.enabled:
+        return False
+    try:
+        return _failed_in_a_row(task, task.pause_after_failures) and task.pause(
+            by="pause_after_failures", params={"failures": task.pause_after_failures}
+        )
+    except DatabaseError:
+        logger.warning("The failures of %s could not be counted", task.name, exc_info=True)
+        return False
+
+
+def _failed_in_a_row(task: ScheduledTask, n: int) -> bool:
+    ended = TaskRun.objects.filter(
+        scheduled_task=task.pk, status__in=_COUNTED, finished_at__gte=task.armed_at
+    )
+    last = list(ended.order_by("-pk").values_list("status", flat=True)[:n])
+    return len(last) == n and Status.SUCCEEDED not in last

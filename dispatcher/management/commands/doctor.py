@@ -1,0 +1,34 @@
+"""`manage.py doctor`: what is wrong and what to do, in sentences."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError
+
+from dispatcher.doctor import Finding, examine
+
+
+class Command(BaseCommand):
+    help = "Say what is wrong with the scheduler and what to do; exit code 1 if anything is."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="a JSON list instead of sentences")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            findings = examine()
+        except DatabaseError as error:
+            sentence = f"The database does not answer, or is not migrated: {error}"
+            findings = [Finding("database", sentence)]
+        if options["json"]:
+            self.stdout.write(json.dumps([vars(finding) for finding in findings], indent=2))
+        else:
+            for finding in findings:
+                self.stdout.write(f"- {finding.sentence}")
+            if not findings:
+                self.stdout.write("Everything is well.")
+        if findings:
+            sys.exit(1)

@@ -1,0 +1,123 @@
+"""`Worker`, a worker process that has lived, and `Tick`, one pass of the scheduler."""
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from scheduling.clock import DatabaseNow, database_in
+
+#: How long a worker's word holds. Three renewals (every 10 s) may fail before it is broken.
+LEASE = timedelta(seconds=45)
+#: A longer pause between rescue passes means that nobody could renew or judge.
+RESCUE_GAP = timedelta(seconds=60)
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def alive(self, now: datetime) -> "WorkerQuerySet":
+        return self.filter(lease_until__gt=now, stopped_at=None)
+
+    def renew(self, worker: UUID) -> bool:
+        return bool(
+            self.filter(pk=worker).update(seen_at=DatabaseNow(), lease_until=database_in(LEASE))
+        )
+
+    def stop(self, worker: UUID) -> bool:
+        return bool(
+            self.filter(pk=worker, stopped_at=None).update(
+                stopped_at=DatabaseNow(), lease_until=None
+            )
+        )
+
+
+class Worker(models.Model):
+    """One start of one worker process: its name may come back, its id does not."""
+
+    id = models.UUIDField(primary_key=True)
+    hostname = models.CharField(_("name"), max_length=255)
+    pid = models.PositiveIntegerField(_("process id"))
+    pool = models.CharField(_("pool"), max_length=100, blank=True, default="")
+    concurrency = models.PositiveIntegerField(_("concurrency"), null=True)
+    queues = models.JSONField(_("queues"), default=list)
+    started_at = models.DateTimeField(_("started"))
+    seen_at = models.DateTimeField(_("last seen"))
+    lease_until = models.DateTimeField(_("alive until"), null=True)
+    stopped_at = models.DateTimeField(_("stopped"), null=True)
+
+    objects: ClassVar[WorkerQuerySet] = cast(WorkerQuerySet, WorkerQuerySet.as_manager())
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        ordering = ("-started_at",)
+        indexes = (models.Index(fields=("lease_until",), name="worker_lease"),)
+
+    def __str__(self) -> str:
+        return f"{self.hostname} (pid {self.pid})"
+
+    @property
+    def can_terminate(self) -> bool:
+        """Only prefork can limit the time of a run or end one that is running."""
+        return "prefork" in self.pool
+
+
+class TickQuerySet(models.QuerySet["Tick"]):
+    def ticks(self) -> "TickQuerySet":
+        return self.filter(kind=Tick.Kind.TICK)
+
+    def rescues(self) -> "TickQuerySet":
+        return self.filter(kind=Tick.Kind.RESCUE)
+
+    def last(self) -> "Tick | None":
+        return self.order_by("-started_at").first()
+
+    def leases_can_be_judged(self, now: datetime) -> bool:
+        """Whether rescue passes ran without a gap of over 60 s for a full lease time.
+
+        After a database outage or a resumed machine the workers must have had time to renew.
+        """
+        starts = self.rescues().filter(started_at__gte=now - LEASE - RESCUE_GAP)
+        later = now
+        for start in starts.order_by("-started_at").values_list("started_at", flat=True):
+            if later - start > RESCUE_GAP:
+                return False
+            if now - start >= LEASE:
+                return True
+            later = start
+        return False
+
+
+class Tick(models.Model):
+    """One pass: when it ran and what it did. Rescue passes are kept here too."""
+
+    class Kind(models.TextChoices):
+        TICK = "tick", _("tick")
+        RESCUE = "rescue", _("rescue")
+
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.TICK)
+    started_at = models.DateTimeField(_("started"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    dispatcher = models.CharField(_("dispatcher"), max_length=255, blank=True, default="")
+    planned = models.PositiveIntegerField(_("planned"), default=0)
+    published = models.PositiveIntegerField(_("published"), default=0)
+    missed = models.PositiveIntegerField(_("missed"), default=0)
+    set_aside = models.PositiveIntegerField(_("set aside"), default=0)
+    lost = models.PositiveIntegerField(_("lost"), default=0)
+    error = models.TextField(_("error"), blank=True, default="")
+
+    objects: ClassVar[TickQuerySet] = cast(TickQuerySet, TickQuerySet.as_manager())
+
+    class Meta:
+        verbose_name = _("tick")
+        verbose_name_plural = _("ticks")
+        ordering = ("-started_at",)
+        indexes = (models.Index(fields=("kind", "-started_at"), name="tick_latest"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+    def close(self, **counts: Any) -> None:
+        """Note the end of the pass and what it did."""
+        Tick.objects.filter(pk=self.pk).update(finished_at=DatabaseNow(), **counts)

@@ -1,0 +1,181 @@
+"""`TaskRun`, one firing of a task, and `RunAttempt`, an earlier try of it."""
+
+import uuid
+from datetime import timedelta
+from typing import Any, ClassVar, cast
+
+import uuid_utils.compat
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from dispatcher.models.status import ACTIVE, ENDED, Status, Trigger
+from dispatcher.models.verbs import TaskRunQuerySet
+from scheduling.models import ScheduledTask
+
+__all__ = ["RunAttempt", "Status", "TaskRun", "Trigger"]
+
+
+def new_run_id() -> uuid.UUID:
+    """A UUIDv7: ids grow with time, so that inserts and history stay at one end of the index."""
+    return uuid_utils.compat.uuid7()
+
+
+class TaskRun(models.Model):
+    """One firing. Written only by the verbs of its QuerySet, each a conditional UPDATE."""
+
+    id = models.UUIDField(primary_key=True, default=new_run_id, editable=False)
+    # No constraint in the database: a schedule with a million runs is deleted at once, and its
+    # runs are detached in batches.
+    scheduled_task = models.ForeignKey(
+        ScheduledTask,
+        verbose_name=_("scheduled task"),
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="runs",
+    )
+    name = models.CharField(_("name"), max_length=200)
+    task = models.CharField(_("task"), max_length=255)
+    trigger = models.CharField(
+        _("trigger"), max_length=10, choices=Trigger.choices, default=Trigger.SCHEDULE
+    )
+    scheduled_for = models.DateTimeField(_("scheduled for"))
+    slot = models.DateTimeField(_("slot"), null=True)
+    last_slot = models.DateTimeField(_("last slot"), null=True)
+    slot_count = models.PositiveIntegerField(_("slots"), default=1)
+    start_at = models.DateTimeField(_("starts at"))
+    publish_at = models.DateTimeField(_("to be published at"), null=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True)
+
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.PLANNED
+    )
+    reason = models.CharField(_("reason"), max_length=40, blank=True, default="")
+    reason_params = models.JSONField(default=dict, blank=True)
+    attempt = models.PositiveSmallIntegerField(_("attempt"), default=0)
+    retries = models.PositiveIntegerField(_("the task's own retries"), default=0)
+    revision = models.PositiveIntegerField(_("revision of the schedule"), null=True)
+
+    args = models.JSONField(_("positional arguments"), default=list)
+    kwargs = models.JSONField(_("keyword arguments"), default=dict)
+    queue = models.CharField(_("queue"), max_length=255, blank=True, default="")
+    priority = models.PositiveSmallIntegerField(_("priority"), null=True)
+    time_limit = models.PositiveIntegerField(_("time limit (seconds)"), null=True)
+    soft_time_limit = models.PositiveIntegerField(_("soft time limit (seconds)"), null=True)
+
+    planned_at = models.DateTimeField(_("planned"))
+    published_at = models.DateTimeField(_("published"), null=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    claimed_at = models.DateTimeField(_("attempt started"), null=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    worker = models.CharField(_("worker"), max_length=255, blank=True, default="")
+    worker_uuid = models.UUIDField(null=True)
+    pid = models.PositiveIntegerField(_("process id"), null=True)
+    message_id = models.CharField(_("message id"), max_length=155, blank=True, default="")
+    token = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    holds = models.BigIntegerField(null=True, unique=True)
+    waits = models.BigIntegerField(null=True, unique=True)
+
+    result = models.JSONField(_("result"), null=True)
+    exception = models.TextField(_("exception"), blank=True, default="")
+    traceback = models.TextField(_("traceback"), blank=True, default="")
+
+    triggered_by = models.CharField(_("triggered by"), max_length=200, blank=True, default="")
+    triggered_via = models.CharField(_("triggered via"), max_length=20, blank=True, default="")
+    rerun_of = models.ForeignKey(
+        "self",
+        verbose_name=_("rerun of"),
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="reruns",
+    )
+
+    objects: ClassVar[TaskRunQuerySet] = cast(TaskRunQuerySet, TaskRunQuerySet.as_manager())
+
+    class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ("-id",)
+        constraints = (
+            # The promise that no slot runs twice rests on this line.
+            models.UniqueConstraint(fields=("scheduled_task", "slot"), name="taskrun_one_per_slot"),
+        )
+        indexes = (
+            models.Index(fields=("publish_at",), name="taskrun_publishable"),
+            models.Index(fields=("lease_until",), name="taskrun_lost"),
+            models.Index(fields=("scheduled_task", "id"), name="taskrun_history"),
+            models.Index(fields=("status", "id"), name="taskrun_status"),
+        )
+        permissions = (
+            ("cancel_taskrun", _("Can cancel runs")),
+            ("rerun_taskrun", _("Can run runs again")),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.scheduled_for:%Y-%m-%d %H:%M:%S %Z}"
+
+    @property
+    def is_ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From the first claim to the end; None before it ended or where it never started."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return self.finished_at - self.started_at
+
+    @property
+    def lateness(self) -> timedelta | None:
+        """From the time it should have started to its first claim; None where it never started."""
+        return None if self.started_at is None else self.started_at - self.start_at
+
+
+class RunAttempt(models.Model):
+    """An attempt that ended and was followed by another one of the same run."""
+
+    run = models.ForeignKey(
+        TaskRun, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("run")
+    )
+    attempt = models.PositiveSmallIntegerField(_("attempt"))
+    retries = models.PositiveIntegerField(_("the task's own retries"), default=0)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices)
+    reason = models.CharField(_("reason"), max_length=40, blank=True, default="")
+    reason_params = models.JSONField(default=dict, blank=True)
+    started_at = models.DateTimeField(_("started"), null=True)
+    finished_at = models.DateTimeField(_("finished"))
+    worker = models.CharField(_("worker"), max_length=255, blank=True, default="")
+    pid = models.PositiveIntegerField(_("process id"), null=True)
+    message_id = models.CharField(_("message id"), max_length=155, blank=True, default="")
+    exception = models.TextField(_("exception"), blank=True, default="")
+    traceback = models.TextField(_("traceback"), blank=True, default="")
+
+    class Meta:
+        verbose_name = _("earlier attempt")
+        verbose_name_plural = _("earlier attempts")
+        ordering = ("run", "attempt", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.run_id} #{self.attempt}"
+
+    @classmethod
+    def of(cls, run: TaskRun, **columns: Any) -> "RunAttempt":
+        """The present attempt of `run` as a row of its own, not saved; `columns` say its end."""
+        return cls(
+            run=run,
+            attempt=run.attempt,
+            retries=run.retries,
+            started_at=run.claimed_at,
+            worker=run.worker,
+            pid=run.pid,
+            message_id=run.message_id,
+            **columns,
+        )

@@ -1,0 +1,304 @@
+"""Every legal transition of a run, as a verb, and the questions that the stages ask.
+
+Each verb filters on the old state, writes in one UPDATE and says whether it won. That UPDATE is
+the lock: of two processes that try the same arrow, one is told 1 and the other 0.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import models, transaction
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
+
+from dispatcher.models.process import LEASE
+from dispatcher.models.status import ACTIVE, ENDED, UNSTARTED, WAITING, Status, Trigger
+from scheduling.clock import DatabaseNow, database_in
+from scheduling.models import ScheduledTask
+
+if TYPE_CHECKING:
+    from dispatcher.models.run import TaskRun
+
+#: How far ahead a tick plans and publishes: one tick and a margin.
+HORIZON = timedelta(seconds=90)
+#: How long a publisher has to send what it took.
+PUBLISH_LEASE = timedelta(seconds=30)
+#: How long after its start a published run may wait before rescue looks at it.
+UNSTARTED_GRACE = timedelta(seconds=30)
+#: The longest distance between two rescues of the same run.
+RESCUE_CEILING = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who claims which attempt: all that a worker knows of itself and of the message."""
+
+    run_id: UUID
+    attempt: int  # the message's header; 0 and 1 both mean the first
+    retries: int  # the message's count of the task's own `self.retry`
+    token: UUID
+    worker: str
+    worker_uuid: UUID | None
+    pid: int
+    message_id: str
+
+
+@dataclass(frozen=True)
+class End:
+    """How an attempt ended: a status, its reason, and what is kept of it."""
+
+    status: str
+    reason: str = ""
+    reason_params: dict[str, Any] | None = None
+    result: Any = None
+    exception: str = ""
+    traceback: str = ""
+
+    def columns(self) -> dict[str, Any]:
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "reason_params": self.reason_params or {},
+            "result": self.result,
+            "exception": self.exception,
+            "traceback": self.traceback,
+        }
+
+
+#: What every end clears.
+RELEASED: dict[str, Any] = {"publish_at": None, "lease_until": None, "holds": None, "waits": None}
+
+
+class TaskRunQuerySet(models.QuerySet["TaskRun"]):
+    # Questions ------------------------------------------------------------------------------------
+
+    def unstarted(self) -> "TaskRunQuerySet":
+        return self.filter(status__in=UNSTARTED)
+
+    def waiting(self) -> "TaskRunQuerySet":
+        return self.filter(status__in=WAITING)
+
+    def active(self) -> "TaskRunQuerySet":
+        return self.filter(status__in=ACTIVE)
+
+    def ended(self) -> "TaskRunQuerySet":
+        return self.filter(status__in=ENDED)
+
+    def of_schedule(self) -> "TaskRunQuerySet":
+        return self.filter(trigger=Trigger.SCHEDULE)
+
+    def publishable(self, now: datetime) -> "TaskRunQuerySet":
+        """Never handed to the broker, or retrying without a message, and due for it."""
+        unsent = Q(status=Status.PLANNED) | Q(
+            status=Status.RETRYING, start_at__gt=now - UNSTARTED_GRACE
+        )
+        return self.filter(unsent, publish_at__lte=now, start_at__lte=now + HORIZON)
+
+    def overdue(self, now: datetime) -> "TaskRunQuerySet":
+        """Published, not started, and past the time to look again."""
+        return self.filter(
+            status__in=(Status.PUBLISHED, Status.RETRYING),
+            publish_at__lte=now,
+            start_at__lte=now - UNSTARTED_GRACE,
+        )
+
+    def lost(self) -> "TaskRunQuerySet":
+        """Running, and their worker's word is broken, by the database's clock."""
+        return self.filter(status=Status.RUNNING, lease_until__lt=DatabaseNow())
+
+    def expired(self) -> "TaskRunQuerySet":
+        return self.unstarted().filter(expires_at__lte=DatabaseNow())
+
+    # Publish: planned -> published ----------------------------------------------------------------
+
+    def take(self, lease: datetime) -> int:
+        """Take the runs for publishing until `lease`."""
+        return self.waiting().update(publish_at=lease)
+
+    def mark_published(
+        self,
+        ids: Collection[UUID],
+        attempt: int,
+        lease: datetime,
+        distance: timedelta | None = None,
+    ) -> int:
+        """The broker has them. Only the holder of the lease may say so.
+
+        They are looked at again `distance` from now (None: 30 s after their start).
+        """
+        again: Any = F("start_at") + UNSTARTED_GRACE if distance is None else database_in(distance)
+        return (
+            self.waiting()
+            .filter(pk__in=ids, attempt=attempt, publish_at=lease)
+            .update(
+                status=Case(
+                    When(status=Status.RETRYING, then=Value(Status.RETRYING)),
+                    default=Value(Status.PUBLISHED),
+                ),
+                published_at=DatabaseNow(),
+                publish_at=again,
+            )
+        )
+
+    def postpone(self, distance: timedelta) -> int:
+        """Look at them again later: their messages still wait in the broker."""
+        return self.waiting().update(publish_at=database_in(distance))
+
+    # Gate: -> running -----------------------------------------------------------------------------
+
+    def claim(self, claim: Claim) -> bool:
+        """Take one attempt. False: a duplicate, stale, cancelled or expired message.
+
+        `IntegrityError` when the run's schedule forbids overlap and another of its runs holds.
+        """
+        number = max(claim.attempt, 1)
+        again = Q(attempt=number, status__in=ACTIVE, retries__lt=claim.retries, token__isnull=False)
+        claimable = _startable(number) | again | Q(token=claim.token, status=Status.RUNNING)
+        return bool(
+            self.filter(claimable, pk=claim.run_id).update(
+                status=Status.RUNNING,
+                attempt=number,
+                retries=claim.retries,
+                token=claim.token,
+                worker=claim.worker,
+                worker_uuid=claim.worker_uuid,
+                pid=claim.pid,
+                message_id=claim.message_id,
+                started_at=Coalesce("started_at", DatabaseNow()),
+                claimed_at=DatabaseNow(),
+                lease_until=database_in(LEASE),
+                publish_at=None,
+                waits=None,
+                reason="",
+                holds=Subquery(_policy_row().values("pk")[:1]),
+            )
+        )
+
+    def renew_leases(self, ids: Collection[UUID], worker: UUID) -> int:
+        """The worker says that these runs of its own are still running."""
+        rows = self.filter(pk__in=ids, worker_uuid=worker, status=Status.RUNNING)
+        return rows.update(lease_until=database_in(LEASE))
+
+    # Record: running -> ended ---------------------------------------------------------------------
+
+    def end(self, run_id: UUID, token: UUID, end: End, **held: Any) -> bool:
+        """Record the end of a claimed attempt. A late end corrects `lost`."""
+        rows = self.filter(pk=run_id, token=token, **held)
+        return bool(
+            rows.filter(status__in=(Status.RUNNING, Status.LOST)).update(
+                **end.columns(), **RELEASED, finished_at=DatabaseNow()
+            )
+        )
+
+    def claimed_by_message(
+        self, run_id: UUID, attempt: int, retries: int, message_id: str
+    ) -> "TaskRunQuerySet":
+        """The attempt that this message started, for a process that does not know its token."""
+        return self.filter(
+            pk=run_id,
+            attempt=max(attempt, 1),
+            retries=retries,
+            message_id=message_id,
+            status=Status.RUNNING,
+        )
+
+    def retry_own(self, run_id: UUID, token: UUID, start_at: datetime, exception: str) -> bool:
+        """The task called `self.retry`: same attempt, and Celery has sent the next message."""
+        rows = self.filter(pk=run_id, token=token, status=Status.RUNNING)
+        return bool(
+            rows.update(
+                status=Status.RETRYING,
+                reason="own_retry",
+                exception=exception,
+                lease_until=None,
+                start_at=start_at,
+                publish_at=start_at + UNSTARTED_GRACE,
+            )
+        )
+
+    def try_again(self, run: "TaskRun", end: End, start_at: datetime, publish_at: datetime) -> bool:
+        """Leave `running` for the next attempt: a RunAttempt row keeps this one."""
+        from dispatcher.models.run import RunAttempt
+
+        with transaction.atomic():
+            mine = self.filter(pk=run.pk, attempt=run.attempt, token=run.token)
+            won = mine.filter(status__in=(Status.RUNNING, Status.LOST)).update(
+                **{**end.columns(), "status": Status.RETRYING},
+                publish_at=publish_at,
+                lease_until=None,  # `holds` stays: a run that retries still overlaps
+                attempt=F("attempt") + 1,
+                retries=0,
+                token=None,
+                start_at=start_at,
+            )
+            if won:
+                ended = {k: v for k, v in end.columns().items() if k != "result"}
+                finished_at = self.filter(pk=run.pk).values_list(DatabaseNow(), flat=True)[0]
+                RunAttempt.of(run, finished_at=finished_at, **ended).save(force_insert=True)
+        return bool(won)
+
+    # Ends without a worker ------------------------------------------------------------------------
+
+    def close(self, status: str, reason: str, **params: Any) -> int:
+        """End runs of the selection that still wait: cancelled, missed, skipped or failed."""
+        return self.waiting().update(
+            status=status,
+            reason=reason,
+            reason_params=params,
+            finished_at=DatabaseNow(),
+            **RELEASED,
+        )
+
+    def cancel_running(self, run: "TaskRun", reason: str, **params: Any) -> bool:
+        """End a running attempt as cancelled; its process can record nothing any more."""
+        rows = self.filter(pk=run.pk, token=run.token, status=Status.RUNNING)
+        return bool(
+            rows.update(
+                status=Status.CANCELLED,
+                reason=reason,
+                reason_params=params,
+                finished_at=DatabaseNow(),
+                **RELEASED,
+            )
+        )
+
+    def wait(self, run_id: UUID, scheduled_task_id: int) -> bool:
+        """Wait for the running one (`queue_one`). `IntegrityError` when another waits already."""
+        rows = self.waiting().filter(pk=run_id)
+        return bool(rows.update(waits=scheduled_task_id, publish_at=database_in(UNSTARTED_GRACE)))
+
+    def wait_turn(self) -> int:
+        """Wait for the running one without a place in line: backfill and catch-up."""
+        return self.unstarted().update(
+            reason="takes_turns", publish_at=database_in(UNSTARTED_GRACE), waits=None
+        )
+
+    def taking_turns(self, scheduled_task_id: int) -> "TaskRunQuerySet":
+        """Those that wait so, oldest slot first."""
+        rows = self.unstarted().filter(scheduled_task=scheduled_task_id, reason="takes_turns")
+        return rows.order_by("scheduled_for", "pk")
+
+    def detach(self) -> int:
+        """Forget the definition: it is gone; `name` and `task` stay."""
+        return self.update(scheduled_task=None)
+
+
+def _startable(number: int) -> Q:
+    if number > 1:
+        return Q(attempt=number, status=Status.RETRYING, token=None)
+    current = ScheduledTask.objects.filter(
+        Q(enabled=True) | Q(state_reason="finished"),
+        pk=OuterRef("scheduled_task_id"),
+        revision=OuterRef("revision"),
+    )
+    alive = Q(expires_at=None) | Q(expires_at__gt=DatabaseNow())
+    return Q(alive, ~Q(trigger=Trigger.SCHEDULE) | Exists(current), attempt=0, status__in=UNSTARTED)
+
+
+def _policy_row() -> Any:
+    return ScheduledTask.objects.filter(pk=OuterRef("scheduled_task_id")).exclude(
+        overlap_policy="allow"
+    )

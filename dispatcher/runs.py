@@ -1,0 +1,200 @@
+"""Runs that people and programs ask for: now, at a time, again, for slots of the past; and cancel.
+
+Each commits its rows first and publishes on commit: in a transaction that rolls back nothing runs.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from dispatcher import overlap, publisher, record
+from dispatcher.models import Status, TaskRun, Trigger
+from dispatcher.planner import new_run, publish_time
+from scheduling import registry
+from scheduling.clock import database_now
+from scheduling.models import ScheduledTask
+
+logger = logging.getLogger(__name__)
+
+#: The most runs that one backfill makes.
+BACKFILL_LIMIT = 10_000
+
+_INSTANT = timedelta(microseconds=1)
+
+
+def run_now(
+    scheduled_task: ScheduledTask,
+    *,
+    by: Any = None,
+    kwargs: dict[str, Any] | None = None,
+    via: str = "code",
+) -> TaskRun:
+    """Run it once, now, also while it is paused; `kwargs` replace its own for this run.
+
+    `ValidationError` names `kwargs` when they do not fit the task.
+    """
+    now = database_now()
+    run = _of(scheduled_task, Trigger.MANUAL, now, now, by, via)
+    if kwargs is not None:
+        _check_arguments(run.task, run.args, kwargs)
+        run.kwargs = kwargs
+    return _start([run], now)[0]
+
+
+def run_task(
+    task: Any,
+    args: Sequence[Any] = (),
+    kwargs: dict[str, Any] | None = None,
+    *,
+    at: datetime | None = None,
+    by: Any = None,
+    via: str = "code",
+) -> TaskRun:
+    """Run a task (or its name) without a definition, now or `at` an aware datetime."""
+    name = registry.task_name(task)
+    now = database_now()
+    if registry.is_refused(name):
+        raise ValidationError({"task": _("This task cannot be run from here.")})
+    if at is not None and timezone.is_naive(at):
+        raise ValidationError({"at": _("Give a date and time with its time zone.")})
+    _check_arguments(name, args, kwargs or {})
+    start_at = max(at, now) if at is not None else now
+    definition = ScheduledTask(
+        name=name, task=name, args=list(args), kwargs=kwargs or {}, revision=0
+    )
+    run = _of(definition, Trigger.MANUAL, start_at, now, by, via)
+    run.scheduled_task, run.revision = None, None
+    return _start([run], now)[0]
+
+
+def rerun(
+    run: TaskRun, *, by: Any = None, kwargs: dict[str, Any] | None = None, via: str = "code"
+) -> TaskRun:
+    """Run an ended run again, with the arguments that it had (or with these `kwargs`)."""
+    run.refresh_from_db()
+    if not run.is_ended:
+        raise ValidationError(_("This run has not ended. Cancel it first, or wait."))
+    now = database_now()
+    if kwargs is not None:
+        _check_arguments(run.task, run.args, kwargs)
+    again = TaskRun(
+        **{name: getattr(run, name) for name in _COPIED},
+        kwargs=run.kwargs if kwargs is None else kwargs,
+        trigger=Trigger.RERUN,
+        rerun_of=run,
+        scheduled_for=now,
+        start_at=now,
+        planned_at=now,
+        publish_at=publish_time(now, now),
+        triggered_by=str(by or "")[:200],
+        triggered_via=via,
+    )
+    return _start([again], now)[0]
+
+
+_COPIED = (
+    "scheduled_task_id",
+    "name",
+    "task",
+    "args",
+    "queue",
+    "priority",
+    "time_limit",
+    "soft_time_limit",
+    "revision",
+)
+
+
+def backfill(
+    scheduled_task: ScheduledTask,
+    start: datetime,
+    end: datetime,
+    *,
+    by: Any = None,
+    via: str = "code",
+) -> list[TaskRun]:
+    """Run the slots in [start, end) that have no succeeded run, oldest first."""
+    now = database_now()
+    slots = backfill_slots(scheduled_task, start, end)
+    return _start([_of(scheduled_task, Trigger.BACKFILL, s, now, by, via) for s in slots], now)
+
+
+def backfill_slots(scheduled_task: ScheduledTask, start: datetime, end: datetime) -> list[datetime]:
+    """The slots that `backfill` would run; `ValidationError` names what is wrong with the range."""
+    if timezone.is_naive(start) or timezone.is_naive(end):
+        raise ValidationError({"start": _("Give dates and times with their time zone.")})
+    if end <= start:
+        raise ValidationError({"end": _("The end must be after the start.")})
+    window = scheduled_task.window()
+    span = window.span(start - _INSTANT, end - _INSTANT)
+    if span is not None and span.count > BACKFILL_LIMIT:
+        message = _("That is %(count)d runs; at most %(limit)d can be made at once.")
+        params = {"count": span.count, "limit": BACKFILL_LIMIT}
+        raise ValidationError({"end": message % params})
+    done = scheduled_task.runs.filter(
+        status=Status.SUCCEEDED, scheduled_for__gte=start, scheduled_for__lt=end
+    )
+    succeeded = set(done.values_list("scheduled_for", flat=True))
+    return [s for s in window.between(start - _INSTANT, end - _INSTANT) if s not in succeeded]
+
+
+def cancel(run: TaskRun, *, by: Any = None) -> bool:
+    """End a run that has not ended: before its start, or by terminating its process.
+
+    False when it had ended already. Only the prefork pool can end a running process; elsewhere
+    the run is cancelled in the record and its function runs to its end.
+    """
+    who = str(by or "")[:200]
+    if TaskRun.objects.filter(pk=run.pk).close(Status.CANCELLED, "by_person", by=who):
+        overlap.wake(run.scheduled_task_id)
+        _cancelled(run)
+        return True
+    running = TaskRun.objects.filter(pk=run.pk, status=Status.RUNNING).first()
+    if running is None or not TaskRun.objects.all().cancel_running(running, "by_person", by=who):
+        return False
+    overlap.wake(running.holds)
+    transaction.on_commit(partial(overlap.terminate, running), robust=True)
+    _cancelled(run)
+    return True
+
+
+def _cancelled(run: TaskRun) -> None:
+    logger.info("Run %s was cancelled", run.pk, extra={"action": "cancelled", "run": str(run.pk)})
+    transaction.on_commit(partial(record.announce, run.pk), robust=True)
+
+
+def _of(
+    task: ScheduledTask, trigger: str, scheduled_for: datetime, now: datetime, by: Any, via: str
+) -> TaskRun:
+    run = new_run(
+        task, trigger, scheduled_for=scheduled_for, start_at=max(scheduled_for, now), now=now
+    )
+    run.triggered_by, run.triggered_via = str(by or "")[:200], via
+    run.expires_at = None  # asked for by a person, not due at a slot
+    return run
+
+
+def _start(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
+    with transaction.atomic():
+        TaskRun.objects.bulk_create(runs, batch_size=500)
+        transaction.on_commit(partial(publisher.publish_or_leave, runs, now), robust=True)
+    return runs
+
+
+def _check_arguments(task: str, args: Sequence[Any], kwargs: Any) -> None:
+    from scheduling.cleaning import json_problem
+
+    if not isinstance(kwargs, dict):
+        raise ValidationError({"kwargs": _('Give a JSON object, for example {"region": "eu"}.')})
+    for field, value in (("args", list(args)), ("kwargs", kwargs)):
+        if problem := json_problem(value):
+            raise ValidationError({field: problem})
+    if problem := registry.binding_error(task, args, kwargs):
+        raise ValidationError({"kwargs" if kwargs else "args": problem})

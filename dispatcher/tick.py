@@ -1,0 +1,162 @@
+"""The minute: the only file that knows the order.
+
+Any number of ticks may run at once; what one does, the others find done.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from dispatcher import planner, prune, publisher, rescue
+from dispatcher.models import TaskRun, Tick
+from dispatcher.models.verbs import HORIZON
+from scheduling.clock import database_now
+from scheduling.models import ScheduledTask
+
+logger = logging.getLogger(__name__)
+
+#: A dispatcher whose clock is further than this from the database's does not tick (seconds).
+CLOCK_TOLERANCE = 30.0
+#: Planning again after this long spent publishing: new slots have come due (seconds).
+PLAN_AGAIN_SECONDS = 30.0
+#: Rounds of planning in one tick; the next tick does the rest.
+MAX_ROUNDS = 10
+
+
+class ClockError(Exception):
+    """This machine's clock is wrong, so that every eta it computes would be."""
+
+
+@dataclass
+class Done:
+    """What a tick came to so far, and whether the broker takes messages."""
+
+    planned: int = 0
+    published: int = 0
+    missed: int = 0
+    set_aside: int = 0
+    error: str = ""
+
+    def counts(self) -> dict[str, int | str]:
+        return dict(vars(self))
+
+
+def tick(now: datetime | None = None) -> Tick:
+    """Plan and publish everything that is due up to the horizon; return the record of it.
+
+    `now` fixes the time for one round (tests); else the database is asked, again each round.
+    """
+    started = now or database_now()
+    check_clock(started if now is None else None)
+    record = Tick.objects.create(started_at=started, dispatcher=socket.gethostname())
+    done = Done()
+    try:
+        _resume(started)
+        for moment in _rounds(now):
+            if not _plan_and_publish(moment, done):
+                break
+        _publish_waiting(now, done)
+        prune.prune_hourly(started)
+    except Exception as error:
+        # Not closed: for `/healthz` a tick that failed has not been.
+        Tick.objects.filter(pk=record.pk).update(error=f"{type(error).__name__}: {error}"[:1000])
+        raise
+    record.close(**done.counts())
+    record.refresh_from_db()
+    _log(record)
+    return record
+
+
+def rescue_pass(now: datetime | None = None) -> Tick:
+    """One rescue pass and its record, which later passes read to know of gaps."""
+    started = now or database_now()
+    record = Tick.objects.create(
+        kind=Tick.Kind.RESCUE, started_at=started, dispatcher=socket.gethostname()
+    )
+    rescued = rescue.rescue(started)
+    record.close(published=rescued.published, lost=rescued.lost, missed=rescued.expired)
+    record.refresh_from_db()
+    return record
+
+
+def check_clock(database_time: datetime | None) -> None:
+    """Refuse to tick on a clock that is off: etas are read by the clocks of machines."""
+    if database_time is None:
+        return
+    off = time.time() - database_time.timestamp()
+    if abs(off) > CLOCK_TOLERANCE:
+        raise ClockError(
+            f"The clock of {socket.gethostname()} is {off:+.0f} s off the database's. "
+            "Set it (NTP) and the next tick runs; until then another dispatcher must."
+        )
+
+
+def _rounds(now: datetime | None) -> Iterator[datetime]:
+    if now is not None:
+        yield now
+        return
+    for _round in range(MAX_ROUNDS):
+        yield database_now()
+
+
+def _resume(now: datetime) -> None:
+    """Schedules that were paused until a time that has come."""
+    for row in ScheduledTask.objects.resumable(now):
+        try:
+            row.resume(by="paused_until")
+        except Exception:
+            logger.exception("Scheduled task %s cannot be resumed", row.name)
+            ScheduledTask.objects.filter(pk=row.pk).keep(paused_until=None)
+
+
+def _plan_and_publish(now: datetime, done: Done) -> bool:
+    """One round over all that is due; whether it found anything."""
+    found = False
+    for ids in planner.due_batches(now):
+        batch = planner.plan_batch(ids, now)
+        found = found or bool(batch.planned or batch.missed)
+        done.planned += batch.planned
+        done.missed += batch.missed
+        done.set_aside += batch.set_aside
+        _publish(batch.runs, now, done)
+    return found
+
+
+def _publish(runs: list[TaskRun], now: datetime, done: Done) -> None:
+    if done.error:
+        return  # the broker is away: go on planning, they are due again when their lease ends
+    try:
+        done.published += publisher.publish(runs, now)
+    except publisher.BrokerAway as error:
+        done.error = str(error)
+        logger.error("%s", error, extra={"action": "broker_away"})
+
+
+def _publish_waiting(now: datetime | None, done: Done) -> None:
+    """Runs that were committed and not published: by a process that died, without a broker, or
+    because their time had not come."""
+    planned_at = time.monotonic()
+    while not done.error:
+        moment = now or database_now()
+        runs = publisher.take(TaskRun.objects.publishable(moment))
+        if not runs:
+            return
+        _publish(runs, moment, done)
+        if time.monotonic() - planned_at > PLAN_AGAIN_SECONDS:
+            _plan_and_publish(moment, done)
+            planned_at = time.monotonic()
+
+
+def _log(record: Tick) -> None:
+    logger.info(
+        "Tick: %d planned, %d published, %d missed, %d set aside, horizon %d s",
+        record.planned,
+        record.published,
+        record.missed,
+        record.set_aside,
+        HORIZON.total_seconds(),
+        extra={"action": "tick"},
+    )

@@ -1,0 +1,201 @@
+"""The form of a scheduled task: how what a person types becomes columns. It decides nothing of
+what is valid: `ScheduledTask.clean()` does."""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+from django.utils.translation import gettext as _
+
+from scheduling import masking, registry
+from scheduling.cleaning import KIND_FIELDS, schedule_error
+from scheduling.models import ScheduledTask
+from scheduling.schedules import ScheduleError
+from scheduling.wording import in_zone
+from scheduling.zones import NAMES, utc_of_local, zone
+
+#: Wall times in the zone of the task.
+WALL_TIMES = ("run_at", "starts_at", "ends_at")
+#: Columns that a constraint ties together: if one changes, all are written.
+TIED = (("kind", "run_at", "interval_seconds", "cron_expression"), ("starts_at", "ends_at"))
+
+
+class SuggestingInput(forms.TextInput):
+    """Free text, with suggestions that are listed when the page is made."""
+
+    template_name = "scheduling/widgets/datalist.html"
+
+    def __init__(self, options: Callable[[], Iterable[str]], attrs: Any = None) -> None:
+        super().__init__(attrs)
+        self.options = options
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        list_id = f"{name}-suggestions"
+        context = super().get_context(name, value, {**(attrs or {}), "list": list_id})
+        context["widget"] |= {"list_id": list_id, "options": self.options()}
+        return context
+
+
+class WallTimeWidget(forms.SplitDateTimeWidget):
+    """The browser's own pickers: Django's would offer “now” on the clock of another zone."""
+
+    def __init__(self, attrs: Any = None) -> None:
+        super().__init__(
+            attrs,
+            date_format="%Y-%m-%d",
+            time_format="%H:%M:%S",
+            date_attrs={"type": "date", "class": "mh-date"},
+            time_attrs={"type": "time", "step": "1", "class": "mh-time"},
+        )
+
+
+class WallTimeField(forms.SplitDateTimeField):
+    """A date and a time as a naive datetime: what a clock on the wall shows."""
+
+    widget = WallTimeWidget
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            input_date_formats=["%Y-%m-%d"],
+            input_time_formats=["%H:%M:%S", "%H:%M"],
+            **options,
+        )
+
+    def compress(self, data_list: Any) -> datetime | None:
+        if not data_list:
+            return None
+        if data_list[0] in self.empty_values:
+            raise ValidationError(self.error_messages["invalid_date"], code="invalid_date")
+        if data_list[1] in self.empty_values:
+            raise ValidationError(self.error_messages["invalid_time"], code="invalid_time")
+        return datetime.combine(data_list[0], data_list[1])
+
+
+class ArgumentsField(forms.JSONField):
+    """JSON of any shape, in readable characters. What Python's parser refuses in other ways than
+    bad syntax (nesting too deep, a number too long) is invalid too, not a server error."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except (ValueError, RecursionError) as error:
+            message = self.error_messages["invalid"]
+            raise ValidationError(message, code="invalid", params={"value": ""}) from error
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except (ValueError, RecursionError):
+            return InvalidJSONInput(data)
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, InvalidJSONInput):
+            return value
+        return json.dumps(value, ensure_ascii=False, cls=self.encoder)
+
+
+class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """Which fields it has, the admin says."""
+
+    instance: ScheduledTask
+
+    class Meta:
+        field_classes = {"args": ArgumentsField, "kwargs": ArgumentsField}
+        widgets = {
+            "task": SuggestingInput(registry.task_names, {"class": "vTextField"}),
+            "timezone": SuggestingInput(lambda: sorted(NAMES)),
+            "cron_expression": forms.TextInput({"class": "mh-code"}),
+            "args": forms.Textarea({"rows": 2, "cols": 60, "class": "mh-code"}),
+            "kwargs": forms.Textarea({"rows": 4, "cols": 60, "class": "mh-code"}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._before = {name: getattr(self.instance, name) for name in self.fields}
+        for field in self.fields.values():
+            field.show_hidden_initial = False  # Django's guess for defaults that are functions
+        for name in {*WALL_TIMES} & {*self.fields}:
+            self._show_in_zone(name)
+        for name in {"args", "kwargs"} & {*self.fields}:
+            self.initial[name] = masking.masked(self.initial.get(name, self._before[name]))
+
+    def _show_in_zone(self, name: str) -> None:
+        value = self.initial.get(name)
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            self.initial[name] = in_zone(value, self.instance.timezone).replace(tzinfo=None)
+        field = self.fields[name]
+        texts = {"help": field.help_text, "zone": self["timezone"].value()}
+        field.help_text = _("%(help)s In the time zone of the job: %(zone)s.") % texts
+
+    # Reading ------------------------------------------------------------------------------------
+
+    def clean_args(self) -> Any:
+        return self._unmasked("args", [])
+
+    def clean_kwargs(self) -> Any:
+        return self._unmasked("kwargs", {})
+
+    def _unmasked(self, name: str, empty: Any) -> Any:
+        value = self.cleaned_data[name]
+        try:
+            return empty if value is None else masking.restored(value, self._before[name])
+        except masking.Unrestorable as error:
+            message = _("The value of “%(key)s” was hidden. Give it anew.")
+            raise ValidationError(message, code="masked", params={"key": error.key}) from error
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        for kind, (name, _message) in KIND_FIELDS.items():
+            if kind != data.get("kind"):
+                data[name] = "" if name == "cron_expression" else None
+                self.errors.pop(name, None)
+        for name in WALL_TIMES:
+            if data.get(name) is not None:
+                self._read_in_zone(name)
+        return data
+
+    def _read_in_zone(self, name: str) -> None:
+        """A wall time becomes an instant. An untouched one stays what it was: shown again, the
+        second pass of a repeated hour looks like the first."""
+        data = self.cleaned_data
+        if not {name, "timezone"} & set(self.changed_data):
+            data[name] = self._before[name]
+            return
+        try:
+            data[name] = utc_of_local(data[name], self._zone_to_read(), name)
+        except ScheduleError as error:
+            self.add_error(name, schedule_error(error))
+
+    def _zone_to_read(self) -> str:
+        """The zone that was typed; UTC where it is none, which the model then says."""
+        name = self.cleaned_data.get("timezone")
+        try:
+            return zone(name).key
+        except ScheduleError:
+            return "UTC"
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """One error a field, the first: of a value that could not be read, what the model says
+        about its absence is noise."""
+        if field is None and hasattr(error, "error_dict"):
+            for name in [*error.error_dict]:
+                if name in self.errors:
+                    del error.error_dict[name]
+                else:
+                    del error.error_dict[name][1:]
+        super().add_error(field, error)
+
+    # Writing ------------------------------------------------------------------------------------
+
+    def written_columns(self) -> list[str]:
+        """The columns that the person changed, and those that a constraint ties to them."""
+        row = self.instance
+        changed = {name for name in self.fields if getattr(row, name) != self._before[name]}
+        for tied in TIED:
+            if changed.intersection(tied):
+                changed.update(tied)
+        return sorted(changed)

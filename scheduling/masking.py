@@ -1,0 +1,72 @@
+"""Secrets among the arguments of a task: hidden wherever people look, kept when they save.
+
+A value is a secret by the name of its key, at any depth. Pure: no Django.
+"""
+
+from typing import Any
+
+MASK = "••••••••"
+
+#: A key is secret when its name, without case and punctuation, contains one of these. Rather too
+#: many than too few: what is hidden by mistake still runs as it is.
+SECRET_WORDS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "authorization",
+    "credential",
+)
+
+
+class Unrestorable(ValueError):
+    """A mask came back for a value that is not there: `key` says where."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"The value of {key} is masked and cannot be restored: give it anew.")
+
+
+def is_secret(key: object) -> bool:
+    name = "".join(c for c in str(key).lower() if c.isalnum())
+    return any(word in name for word in SECRET_WORDS)
+
+
+def masked(value: Any) -> Any:
+    """A copy of a JSON value in which `MASK` stands for every secret. Empty ones stay empty."""
+    if isinstance(value, dict):
+        return {key: _masked_item(key, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item) for item in value]
+    return value
+
+
+def _masked_item(key: object, item: Any) -> Any:
+    return MASK if is_secret(key) and item not in (None, "", [], {}) else masked(item)
+
+
+def restored(value: Any, stored: Any) -> Any:
+    """The inverse for a value that a person edited: each mask becomes what `stored` has there.
+
+    Raises `Unrestorable` where `stored` has nothing at that place.
+    """
+    if isinstance(value, dict):
+        old = stored if isinstance(stored, dict) else {}
+        return {key: _restored_item(key, item, old) for key, item in value.items()}
+    if isinstance(value, list):
+        olds = stored if isinstance(stored, list) else []
+        return [restored(item, olds[i] if i < len(olds) else None) for i, item in enumerate(value)]
+    return value
+
+
+def _restored_item(key: str, item: Any, old: dict[str, Any]) -> Any:
+    if not (is_secret(key) and item == MASK):
+        return restored(item, old.get(key))
+    if key not in old:
+        raise Unrestorable(key)
+    return old[key]

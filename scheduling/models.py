@@ -1,0 +1,621 @@
+"""`ScheduledTask`: what should run and when. One row per schedule."""
+
+import functools
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, cast
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils import timezone as django_timezone
+from django.utils.translation import gettext_lazy as _
+
+from scheduling import cleaning, edits, policies, registry
+from scheduling.clock import DatabaseNow, database_now
+from scheduling.schedules import Cron, Interval, OneTime, Schedule
+
+#: How long a row that was set aside waits for its next try.
+SET_ASIDE_RETRY = timedelta(days=1)
+
+TEN_YEARS = 10 * 366 * 24 * 3600
+
+
+class Kind(models.TextChoices):
+    ONE_TIME = "one_time", _("one time")
+    INTERVAL = "interval", _("interval")
+    CRON = "cron", _("cron")
+
+
+class MisfirePolicy(models.TextChoices):
+    RUN_LATEST = "run_latest", _("run only the latest")
+    RUN_ALL = "run_all", _("run all of them, oldest first")
+    SKIP = "skip", _("skip them")
+
+
+class OverlapPolicy(models.TextChoices):
+    ALLOW = "allow", _("run beside it")
+    SKIP = "skip", _("skip the new run")
+    QUEUE_ONE = "queue_one", _("let one wait")
+    CANCEL_PREVIOUS = "cancel_previous", _("cancel the running one")
+
+
+class OnLost(models.TextChoices):
+    FAIL = "fail", _("leave it lost")
+    RERUN = "rerun", _("run it again")
+
+
+class StateReason(models.TextChoices):
+    """Why an existing schedule is not evaluated."""
+
+    NONE = "", _("active")
+    PAUSED = "paused", _("paused")
+    FINISHED = "finished", _("finished")
+    SET_ASIDE = "set_aside", _("set aside")
+
+
+class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
+    """Questions about schedules, and writes that keep their runs true."""
+
+    def evaluated(self, now: datetime) -> "ScheduledTaskQuerySet":
+        """Enabled, and not set aside less than a day ago."""
+        fresh = Q(state_reason=StateReason.SET_ASIDE, state_reason_at__gt=now - SET_ASIDE_RETRY)
+        return self.filter(enabled=True).exclude(fresh)
+
+    def due(self, now: datetime, horizon: datetime) -> "ScheduledTaskQuerySet":
+        """With a slot up to `horizon` that is not planned, or with none computed yet."""
+        return self.evaluated(now).filter(Q(next_run_at__lte=horizon) | Q(next_run_at=None))
+
+    def resumable(self, now: datetime) -> "ScheduledTaskQuerySet":
+        return self.filter(enabled=False, state_reason=StateReason.PAUSED, paused_until__lte=now)
+
+    def keep(self, **columns: Any) -> int:
+        """Write columns that only the scheduler writes: no edit, no signal, no new revision."""
+        return super().update(**columns)
+
+    def set_aside(self, code: str, message: str, now: datetime) -> int:
+        """Stop evaluating the rows, with the reason; tried again after an edit, or a day."""
+        return self.filter(enabled=True).keep(
+            state_reason=StateReason.SET_ASIDE,
+            state_reason_params={"code": code, "message": message[:500]},
+            state_reason_at=now,
+            state_reason_by="",
+            next_run_at=None,
+        )
+
+    def finish(self, now: datetime) -> int:
+        """Disable rows that have no further slot."""
+        return self.filter(enabled=True, next_run_at=None).keep(
+            enabled=False,
+            state_reason=StateReason.FINISHED,
+            state_reason_params={},
+            state_reason_at=now,
+            state_reason_by="",
+        )
+
+    def update(self, **columns: Any) -> int:
+        """As Django's, but a change of what decides a slot or travels with a run is an edit of
+        each row, in batches: its unstarted runs follow. It validates nothing, as Django's."""
+        if not edits.decides(columns):
+            return super().update(**columns)
+        return edits.update_each(self, columns)
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_update(
+        self, objs: Iterable["ScheduledTask"], fields: Iterable[str], batch_size: int | None = None
+    ) -> int:
+        names = list(fields)
+        if not edits.decides(names):
+            return super().bulk_update(objs, names, batch_size=batch_size)
+        return edits.bulk_update_each(list(objs), names)
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete row by row, so that what each still owes is recorded."""
+        deleted = sum(task.delete()[0] for task in self.order_by("pk").iterator())
+        return deleted, {self.model._meta.label: deleted}
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    # Create. Each validates as the admin does: `ValidationError` names the field. `task` is a
+    # Celery task or its registered name; `options` are further fields.
+
+    def create_one_time(
+        self,
+        name: str,
+        task: Any,
+        run_at: datetime,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> "ScheduledTask":
+        """Run once at `run_at` (an aware datetime)."""
+        return self._create(Kind.ONE_TIME, name, task, args, kwargs, options, {"run_at": run_at})
+
+    def create_interval(
+        self,
+        name: str,
+        task: Any,
+        every: int | timedelta,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> "ScheduledTask":
+        """Run every `every` (whole seconds, or a timedelta of whole seconds)."""
+        seconds = cleaning.whole_seconds(every)
+        rule = {"interval_seconds": seconds}
+        return self._create(Kind.INTERVAL, name, task, args, kwargs, options, rule)
+
+    def create_cron(
+        self,
+        name: str,
+        task: Any,
+        expression: str,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> "ScheduledTask":
+        """Run by a cron expression of five fields, or six with the seconds first."""
+        rule = {"cron_expression": expression}
+        return self._create(Kind.CRON, name, task, args, kwargs, options, rule)
+
+    def _create(
+        self,
+        kind: str,
+        name: str,
+        task: Any,
+        args: Sequence[Any],
+        kwargs: dict[str, Any] | None,
+        options: dict[str, Any],
+        rule: dict[str, Any],
+    ) -> "ScheduledTask":
+        row = self.model(
+            kind=kind,
+            name=name,
+            task=registry.task_name(task),
+            args=list(args) if isinstance(args, (list, tuple)) else args,
+            kwargs={} if kwargs is None else kwargs,
+            **rule,
+            **options,
+        )
+        row.full_clean()
+        row.save(force_insert=True, using=self.db)
+        return row
+
+
+def default_timezone() -> str:
+    return str(settings.TIME_ZONE)
+
+
+def _seconds(label: Any, help_text: Any, *, low: int = 0, **options: Any) -> Any:
+    """A column of whole seconds, `low` up to ten years."""
+    limits = [MinValueValidator(low), MaxValueValidator(TEN_YEARS)]
+    return models.PositiveIntegerField(label, help_text=help_text, validators=limits, **options)
+
+
+def _choice(label: Any, choices: type[models.TextChoices], default: str, help_text: Any) -> Any:
+    return models.CharField(
+        label,
+        max_length=20,
+        choices=choices.choices,
+        default=default,
+        db_default=default,
+        help_text=help_text,
+    )
+
+
+class ScheduledTask(models.Model):
+    """When a Celery task should run, with what, and by which rules."""
+
+    name = models.CharField(
+        _("name"), max_length=200, help_text=_("Unique; upper and lower case are the same.")
+    )
+    # Unique whatever the case on every database: MariaDB has no index on an expression, all four
+    # have a unique index on a generated column.
+    name_key = models.GeneratedField(
+        expression=Lower("name"),
+        output_field=models.CharField(max_length=200),
+        db_persist=True,
+        editable=False,
+    )
+    description = models.TextField(_("description"), blank=True, default="", db_default="")
+    owner = models.CharField(
+        _("owner"),
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Who is asked when it fails: a name or a mail address."),
+    )
+    group = models.CharField(
+        _("group"),
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("To find jobs that belong together."),
+    )
+    task = models.CharField(
+        _("task"), max_length=255, help_text=_("The registered name of the Celery task.")
+    )
+    args = models.JSONField(
+        _("positional arguments"),
+        default=list,
+        db_default=models.Value([], output_field=models.JSONField()),
+        blank=True,
+        help_text=_("A JSON list, for example [1, 2]."),
+    )
+    kwargs = models.JSONField(
+        _("keyword arguments"),
+        default=dict,
+        db_default=models.Value({}, output_field=models.JSONField()),
+        blank=True,
+        help_text=_('A JSON object, for example {"region": "eu"}.'),
+    )
+
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    run_at = models.DateTimeField(
+        _("run at"), null=True, blank=True, help_text=_("For a one-time job.")
+    )
+    interval_seconds = _seconds(
+        _("every (seconds)"),
+        _(
+            "For an interval. It counts elapsed time from the start: 86400 moves by an hour on "
+            "the local clock when the clock changes; the cron “0 9 * * *” does not."
+        ),
+        low=1,
+        null=True,
+        blank=True,
+    )
+    cron_expression = models.CharField(
+        _("cron expression"),
+        max_length=256,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_(
+            "minute hour day-of-month month day-of-week, or six fields with the seconds first: "
+            "“0 9 * * MON-FRI” is nine o'clock on weekdays."
+        ),
+    )
+    timezone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        default=default_timezone,
+        db_default="UTC",
+        help_text=_("The zone in which the cron expression and the times here are meant."),
+    )
+    starts_at = models.DateTimeField(
+        _("starts at"), null=True, blank=True, help_text=_("No run before it; itself included.")
+    )
+    ends_at = models.DateTimeField(
+        _("ends at"), null=True, blank=True, help_text=_("No run after it; itself included.")
+    )
+    max_runs = models.PositiveIntegerField(
+        _("at most this many slots"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("After that many slots the schedule is finished."),
+    )
+    enabled = models.BooleanField(
+        _("enabled"),
+        default=True,
+        db_default=True,
+        help_text=_("Without the tick the job is paused: no slot of it runs."),
+    )
+
+    misfire_policy = _choice(
+        _("late slots"),
+        MisfirePolicy,
+        "run_latest",
+        _("What becomes of slots that were missed while the scheduler was down."),
+    )
+    misfire_grace_seconds = _seconds(
+        _("late after (seconds)"),
+        _("A slot older than this counts as late."),
+        default=60,
+        db_default=60,
+    )
+    overlap_policy = _choice(
+        _("while the previous run is running"),
+        OverlapPolicy,
+        "allow",
+        _("What becomes of a run that is about to start while another one is running."),
+    )
+    jitter_seconds = _seconds(
+        _("jitter (seconds)"),
+        _("Starts up to this much later, by an amount fixed for each slot, to spread the load."),
+        default=0,
+        db_default=0,
+    )
+    queue = models.CharField(
+        _("queue"),
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Empty: the queue that Celery's routing gives the task."),
+    )
+    priority = models.PositiveSmallIntegerField(
+        _("priority"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(9)],
+        help_text=_("0 to 9; 9 is first. It orders messages that wait in the queue."),
+    )
+    expires_seconds = _seconds(
+        _("expires after (seconds)"),
+        _("A run that could not start within this time of its slot is missed."),
+        low=1,
+        null=True,
+        blank=True,
+    )
+    time_limit = _seconds(
+        _("time limit (seconds)"),
+        _("The worker kills the run after it. Only the prefork pool can."),
+        low=1,
+        null=True,
+        blank=True,
+    )
+    soft_time_limit = _seconds(
+        _("soft time limit (seconds)"),
+        _("The run gets a SoftTimeLimitExceeded after it. Only the prefork pool can."),
+        low=1,
+        null=True,
+        blank=True,
+    )
+    max_retries = models.PositiveSmallIntegerField(
+        _("retries"),
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(100)],
+        help_text=_("How often a failed run is tried again."),
+    )
+    retry_delay_seconds = _seconds(
+        _("retry after (seconds)"),
+        _("The wait before a retry."),
+        default=60,
+        db_default=60,
+    )
+    retry_backoff = models.BooleanField(
+        _("double the wait"),
+        default=False,
+        db_default=False,
+        help_text=_("Each wait is twice the one before, up to an hour."),
+    )
+    on_lost = _choice(
+        _("when its worker dies"),
+        OnLost,
+        "fail",
+        _("“Run it again” starts it at least once: the task must bear a second start."),
+    )
+    pause_after_failures = models.PositiveIntegerField(
+        _("pause after failures"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Pauses the schedule after that many failed or lost runs in a row."),
+    )
+
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    skip_slots = models.JSONField(
+        _("skipped slots"),
+        default=list,
+        db_default=models.Value([], output_field=models.JSONField()),
+        blank=True,
+        editable=False,
+    )
+
+    # Kept by the scheduler: `save()` never writes them from memory.
+    next_run_at = models.DateTimeField(_("next slot to plan"), null=True, editable=False)
+    last_run_at = models.DateTimeField(_("last slot"), null=True, editable=False)
+    armed_at = models.DateTimeField(
+        default=django_timezone.now, db_default=DatabaseNow(), editable=False
+    )
+    slots_used = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    revision = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+    state_reason = models.CharField(
+        _("state"), max_length=20, blank=True, default="", db_default="", editable=False
+    )
+    state_reason_params = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, output_field=models.JSONField()),
+        blank=True,
+        editable=False,
+    )
+    state_reason_at = models.DateTimeField(null=True, editable=False)
+    state_reason_by = models.CharField(
+        max_length=200, blank=True, default="", db_default="", editable=False
+    )
+    created_at = models.DateTimeField(
+        _("created"), default=django_timezone.now, db_default=DatabaseNow(), editable=False
+    )
+    updated_at = models.DateTimeField(
+        _("changed"), default=django_timezone.now, db_default=DatabaseNow(), editable=False
+    )
+
+    objects: ClassVar[ScheduledTaskQuerySet] = cast(
+        ScheduledTaskQuerySet, ScheduledTaskQuerySet.as_manager()
+    )
+
+    class Meta:
+        verbose_name = _("scheduled task")
+        verbose_name_plural = _("scheduled tasks")
+        ordering = ("name", "pk")
+        indexes = (
+            models.Index(fields=("enabled", "next_run_at"), name="scheduledtask_due"),
+            models.Index(fields=("group",), name="scheduledtask_group"),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=("name_key",), name="scheduledtask_name_any_case"),
+            models.CheckConstraint(
+                name="scheduledtask_fields_of_its_kind",
+                condition=Q(
+                    kind="one_time",
+                    run_at__isnull=False,
+                    interval_seconds__isnull=True,
+                    cron_expression="",
+                )
+                | Q(
+                    kind="interval",
+                    run_at__isnull=True,
+                    interval_seconds__isnull=False,  # or NULL >= 1 is NULL, which a CHECK lets pass
+                    interval_seconds__gte=1,
+                    cron_expression="",
+                )
+                | (
+                    Q(kind="cron", run_at__isnull=True, interval_seconds__isnull=True)
+                    & ~Q(cron_expression="")
+                ),
+                violation_error_message=_(
+                    "Give exactly the field of the kind: run at, every or cron expression."
+                ),
+            ),
+            models.CheckConstraint(
+                name="scheduledtask_priority",
+                condition=Q(priority__isnull=True) | Q(priority__lte=9),
+                violation_error_message=_("The priority is 0 to 9."),
+            ),
+            models.CheckConstraint(
+                name="scheduledtask_ends_after_start",
+                condition=Q(starts_at__isnull=True)
+                | Q(ends_at__isnull=True)
+                | Q(ends_at__gte=F("starts_at")),
+                violation_error_message=_("It ends before it starts."),
+            ),
+        )
+        permissions = (
+            ("run_scheduledtask", _("Can run scheduled tasks now")),
+            ("pause_scheduledtask", _("Can pause and resume scheduled tasks")),
+            ("skip_scheduledtask", _("Can skip slots of scheduled tasks")),
+            ("backfill_scheduledtask", _("Can backfill scheduled tasks")),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    # Rule -----------------------------------------------------------------------------------------
+
+    def schedule(self) -> Schedule:
+        """The schedule as a value; `ScheduleError` if the columns do not make one."""
+        if self.kind == Kind.CRON:
+            return Cron(self.cron_expression, self.timezone)
+        if self.kind == Kind.INTERVAL:
+            anchor = (self.starts_at or self.created_at).replace(microsecond=0)
+            return Interval(cleaning.interval_of(self.interval_seconds), anchor)
+        if self.kind == Kind.ONE_TIME:
+            return OneTime(cast(datetime, self.run_at))
+        raise cleaning.unknown_kind(self.kind)
+
+    def window(self) -> policies.Window:
+        """The schedule between `starts_at` and `ends_at`; `ScheduleError` as `schedule()`."""
+        return policies.Window(self.schedule(), self.starts_at, self.ends_at)
+
+    def slots_left(self) -> int | None:
+        """How many slots `max_runs` still allows to plan; None without a limit."""
+        return None if self.max_runs is None else max(self.max_runs - self.slots_used, 0)
+
+    def first_slot(self, after: datetime) -> datetime | None:
+        """The first slot after `after` that may still be planned."""
+        return None if self.slots_left() == 0 else self.window().next_after(after)
+
+    def start_of(self, slot: datetime) -> datetime:
+        """When the run of `slot` starts: the slot and its jitter."""
+        if not self.jitter_seconds:
+            return slot
+        following = self.window().next_after(slot)
+        return slot + policies.jitter(self.pk, slot, self.jitter_seconds, following)
+
+    def upcoming(self, n: int, *, now: datetime | None = None) -> list[datetime]:
+        """The next at most `n` slots (UTC) that will run, planned already or not.
+
+        Empty when the schedule is not evaluated. Raises `ScheduleError` if it is not valid.
+        """
+        if not self.enabled or self.state_reason == StateReason.SET_ASIDE or n <= 0:
+            return []
+        now = now or database_now()
+        skipped, left = set(self.skip_slots), self.slots_left()
+        slots: list[datetime] = []
+        slot = self.window().next_after(now)
+        while slot is not None and len(slots) < n:
+            if left is not None and self._unplanned(slot):
+                if left == 0:
+                    break
+                left -= 1
+            if slot.isoformat() not in skipped:
+                slots.append(slot)
+            slot = self.window().next_after(slot)
+        return slots
+
+    def _unplanned(self, slot: datetime) -> bool:
+        if self.next_run_at is not None:
+            return slot >= self.next_run_at
+        return self.last_run_at is None or slot > self.last_run_at
+
+    # Edits ----------------------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """The only validation: the admin, the managers and the API all come through here."""
+        cleaning.clean(self)
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Write the row in the edit transaction. `ValidationError` as from `clean()`."""
+        write = functools.partial(super().save, using=using)
+        if self._state.adding:
+            edits.create(self, functools.partial(write, force_insert=force_insert))
+        else:
+            edits.save(self, functools.partial(write, force_update=force_update), update_fields)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row; its runs stay, detached; those it still owes are cancelled."""
+        return edits.delete(self, functools.partial(super().delete, *args, **kwargs))
+
+    def pause(
+        self,
+        *,
+        by: Any = None,
+        until: datetime | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> bool:
+        """Stop its slots, until `until` if given; True if it was not paused before.
+
+        `params` are kept beside the reason: `{"failures": 3}` where failures paused it.
+        """
+        return edits.pause(self, by=by, until=until, params=params)
+
+    def resume(self, *, by: Any = None) -> bool:
+        """Let its slots run again from now on; True if it was paused."""
+        return edits.resume(self, by=by)
+
+    pause.alters_data = True  # type: ignore[attr-defined]
+    resume.alters_data = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def from_db(
+        cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any
+    ) -> "ScheduledTask":
+        row = super().from_db(db, field_names, values, **options)
+        row.remember()
+        return row
+
+    def remember(self) -> None:
+        """Note the row as stored, to know at `save()` what a person changed."""
+        self._stored = {name: self.__dict__.get(name) for name in edits.DECIDING}
+
+    _stored: dict[str, Any] | None = None

@@ -1,0 +1,91 @@
+"""Which Celery tasks can be scheduled, and whether arguments fit them."""
+
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+from celery.app import app_or_default
+
+#: Celery's built-ins and the dispatcher's own tasks: to schedule one is always a mistake.
+REFUSED_PREFIXES = ("celery.", "dispatcher.")
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """A task as a person chooses it: its registered name, signature and docstring."""
+
+    name: str
+    signature: str
+    doc: str
+
+
+def _app() -> Celery:
+    app = app_or_default()
+    app.loader.import_default_modules()  # the web process has not imported every tasks module
+    app.finalize()
+    return app
+
+
+def is_refused(name: str) -> bool:
+    return name.startswith(REFUSED_PREFIXES)
+
+
+def task_name(task: Any) -> str:
+    """The name of a Celery task, or the text itself."""
+    return task if isinstance(task, str) else str(task.name)
+
+
+def task_names() -> list[str]:
+    return sorted(name for name in _app().tasks if not is_refused(name))
+
+
+def describe(name: str) -> TaskInfo | None:
+    """The task of that name, or None where this process does not know it."""
+    signature = signature_of(name)
+    if signature is None:
+        return None
+    task = _app().tasks[name]
+    return TaskInfo(name, str(signature), inspect.getdoc(task.run) or "")
+
+
+def all_tasks() -> list[TaskInfo]:
+    found = (describe(name) for name in task_names())
+    return [info for info in found if info is not None]
+
+
+def is_known(name: str) -> bool:
+    return not is_refused(name) and name in _app().tasks
+
+
+def close_matches(name: str) -> list[str]:
+    return difflib.get_close_matches(name, task_names(), n=3, cutoff=0.5)
+
+
+def signature_of(name: str) -> inspect.Signature | None:
+    """The parameters that a caller gives (without `self`), or None where the task is unknown."""
+    if not is_known(name):
+        return None
+    return inspect.signature(_app().tasks[name].run)
+
+
+def binding_error(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Why a call with these arguments would fail, or None if it fits or the task is unknown."""
+    signature = signature_of(name)
+    if signature is None:
+        return None
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        return f"{error}; the signature is {name}{signature}"
+    return None
+
+
+def queue_for(name: str) -> str:
+    """The queue that Celery's routing gives the task where its schedule names none."""
+    app = app_or_default()
+    route = app.amqp.router.route({}, name)
+    queue = route.get("queue")
+    return str(getattr(queue, "name", queue) or app.conf.task_default_queue)

@@ -1,0 +1,132 @@
+"""How a schedule, a moment, a duration and a state are said to a person.
+
+Total functions: whatever raw SQL left in a row, they say what is wrong with it and never raise.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from scheduling.cleaning import schedule_error
+from scheduling.models import Kind, ScheduledTask, StateReason
+from scheduling.schedules import ScheduleError
+from scheduling.zones import zone
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def in_zone(moment: datetime, name: str) -> datetime:
+    """The moment on the clock of a zone; in UTC where there is no such zone or date."""
+    try:
+        return moment.astimezone(zone(name))
+    except (ScheduleError, OverflowError, ValueError):
+        return moment.astimezone(UTC)
+
+
+def moment_text(moment: datetime | None, name: str | None = None) -> str:
+    """`2026-11-21 09:00:00 CET`, in the zone `name` or in the project's; "" for None."""
+    if moment is None:
+        return ""
+    return in_zone(moment, name or settings.TIME_ZONE).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def duration_text(duration: timedelta | None) -> str:
+    """`0.25 s`, `42 s`, `1 h 30 min`: short ones to the hundredth, long ones in two units."""
+    if duration is None:
+        return ""
+    seconds = duration.total_seconds()
+    if abs(seconds) < 10:
+        return f"{round(seconds, 2):g} s"
+    sign, whole = ("-" if seconds < 0 else ""), round(abs(seconds))
+    first = next(i for i, (size, _unit) in enumerate(_UNITS) if whole >= size)
+    parts = []
+    for size, unit in _UNITS[first : first + 2]:
+        count, whole = divmod(whole, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return sign + " ".join(parts)
+
+
+def exact_duration_text(seconds: int) -> str:
+    """Every unit of a whole number of seconds: `1 d 2 h 3 min 4 s`."""
+    parts = []
+    for size, unit in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts) or "0 s"
+
+
+def schedule_text(task: ScheduledTask) -> str:
+    """`every 5 s`, `30 3 * * mon-fri (Asia/Shanghai)`, `once, 2026-11-21 09:00:00 CET`."""
+    if task.kind == Kind.INTERVAL and isinstance(task.interval_seconds, int):
+        return _("every %(time)s") % {"time": exact_duration_text(task.interval_seconds)}
+    if task.kind == Kind.CRON:
+        return f"{task.cron_expression} ({task.timezone})"
+    if task.kind == Kind.ONE_TIME and task.run_at is not None:
+        return _("once, %(time)s") % {"time": moment_text(task.run_at, task.timezone)}
+    return str(task.kind)
+
+
+def problem_of(task: ScheduledTask) -> str:
+    """Why the columns make no schedule; "" where they make one."""
+    try:
+        task.window()
+    except Exception as error:
+        return _sentence(error)
+    return ""
+
+
+def upcoming_or_problem(task: ScheduledTask, n: int, now: datetime) -> tuple[list[datetime], str]:
+    """The next slots, or why they cannot be told. A task that is set aside has none."""
+    if task.state_reason == StateReason.SET_ASIDE:
+        return [], state_reason_text(task)
+    try:
+        return task.upcoming(n, now=now), ""
+    except Exception as error:
+        return [], _sentence(error)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ScheduleError):
+        return " ".join(schedule_error(error).messages)
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+def state_of(task: ScheduledTask) -> str:
+    """`active`, `paused`, `finished` or `set_aside`: what is true, also before a tick noted it."""
+    if task.enabled:
+        broken = task.state_reason == StateReason.SET_ASIDE or problem_of(task)
+        return str(StateReason.SET_ASIDE) if broken else "active"
+    finished = task.state_reason == StateReason.FINISHED
+    return str(StateReason.FINISHED if finished else StateReason.PAUSED)
+
+
+def state_label(state: str) -> str:
+    return str(StateReason("" if state == "active" else state).label)
+
+
+def state_reason_text(task: ScheduledTask) -> str:
+    """Why the task is in its state, in a sentence; "" where there is nothing to add."""
+    state = state_of(task)
+    if state == StateReason.SET_ASIDE:
+        return problem_of(task) or _noted_message(task)
+    if state == StateReason.FINISHED:
+        return _("It has no further slot.")
+    failures = task.state_reason_params.get("failures")
+    if state == StateReason.PAUSED and isinstance(failures, int):
+        return _("Paused after %(count)d failed or lost runs in a row.") % {"count": failures}
+    return _noted_message(task)
+
+
+def _noted_message(task: ScheduledTask) -> str:
+    params = task.state_reason_params
+    return str(params.get("message", "")) if isinstance(params, dict) else ""
+
+
+def json_text(value: Any) -> str:
+    """JSON as people read it: indented, and in its own characters."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

@@ -1,0 +1,90 @@
+"""A logged-in page in a real browser: Debian's Chromium, or the one that Playwright brings."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+RESULTS = Path(__file__).resolve().parents[2] / "test-results"
+FLAGS = [
+    "--no-sandbox",  # Chromium refuses to run as root with it
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    # Without these it calls home all the time.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    """The path of an installed Chromium, "" where Playwright has its own, None if there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    own = os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright"
+    return "" if [*Path(own).glob("chromium-*")] else None
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    asked = [r for r in terminalreporter.stats.get("skipped", []) if "browser" in r.keywords]
+    if asked and chromium() is None:
+        terminalreporter.section("NO CHROMIUM: THE BROWSER TESTS WERE SKIPPED", sep="!", red=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    item.failed = getattr(item, "failed", False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium: install the package chromium, or run `make browser`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path or None, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database_calls_beside_playwright() -> Iterator[None]:
+    """Playwright's event loop runs in the thread of the tests; Django takes that for async code."""
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    yield
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def page(browser, request) -> Iterator:
+    """A page in a context of its own. A failed test leaves a screenshot in test-results/."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    yield page
+    if getattr(request.node, "failed", False):
+        name = re.sub(r"\W+", "-", request.node.name)
+        page.screenshot(path=RESULTS / f"{name}.png", full_page=True)
+    context.close()
+
+
+@pytest.fixture
+def admin_page(live_server, admin_user, client, page) -> Iterator:
+    """A page with the session of a superuser, at the admin's index. `page.goto("/admin/…")` works
+    with `live_server.url` in front. An uncaught JavaScript error fails the test."""
+    client.force_login(admin_user)
+    cookie = client.cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{live_server.url}/admin/")
+    yield page
+    assert not errors, f"JavaScript errors on the page: {errors}"

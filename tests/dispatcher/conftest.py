@@ -1,0 +1,64 @@
+"""The broker as the tests of this folder see it: messages that nobody consumes."""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery.app import app_or_default
+from kombu import pools
+
+Messages = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def sent_messages(transactional_db: None) -> Iterator[Messages]:
+    """Takes the messages that wait in the queue `celery`: their headers and decoded bodies."""
+    app = app_or_default()
+
+    def take() -> list[dict[str, Any]]:
+        found = []
+        with app.connection_for_read() as connection:
+            queue = connection.SimpleQueue(app.amqp.queues["celery"])
+            while True:
+                try:
+                    message = queue.get(block=False)
+                except queue.Empty:
+                    break
+                message.ack()
+                found.append(
+                    {
+                        "headers": message.headers,
+                        "properties": message.properties,
+                        "body": json.loads(message.body),
+                    }
+                )
+            queue.close()
+        return found
+
+    take()
+    yield take
+    take()
+
+
+@pytest.fixture
+def broken_broker(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A broker that refuses connections: a port of our own that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    scheme = os.environ["CELERY_BROKER_URL"].partition(":")[0]
+    monkeypatch.setenv("CELERY_BROKER_URL", f"{scheme}://127.0.0.1:{port}/")  # Celery reads it
+    _forget_connections()
+    yield
+    monkeypatch.undo()
+    _forget_connections()
+
+
+def _forget_connections() -> None:
+    app = app_or_default()
+    pools.reset()
+    app._pool = None
+    app.amqp._producer_pool = None

@@ -1,0 +1,158 @@
+"""The steps of docs/adopting.md in a fresh `startproject`: what it prints is what is run here."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from django.db import connection
+
+from tests.environment import RUN_ID
+from tests.integration.harness import ROOT, Stack
+from tests.servers import family, launch
+
+DOC = (ROOT / "docs" / "adopting.md").read_text()
+BLOCKS = dict(re.findall(r"```python\n# ([^\n]+)\n(.*?)```", DOC, re.DOTALL))
+PROCFILE = dict(re.findall(r"^(beat|dispatcher|worker): celery (.+)$", DOC, re.MULTILINE))
+#: The options of each database as the page names them; PostgreSQL needs none.
+OPTIONS = {
+    "sqlite": BLOCKS["shop/settings.py, on SQLite"],
+    "mysql": BLOCKS["shop/settings.py, on MySQL and MariaDB"],
+}
+LOOK = """
+import json
+from django.test import Client
+from dispatcher.models import TaskRun
+runs = list(TaskRun.objects.values("name", "status", "result", "attempt"))
+health = Client(headers={"host": "localhost"}).get("/healthz").json()
+print(json.dumps({"runs": runs, "health": health["status"]}))
+"""
+
+
+class Shop:
+    """The project of the page: files, commands and processes."""
+
+    def __init__(self, directory: Path, broker_url: str, database: dict[str, object]) -> None:
+        self.directory, self.broker_url, self.database = directory, broker_url, database
+        self.processes: list[subprocess.Popen[bytes]] = []
+        # A stranger's environment: nothing of this repository's settings, nothing on its path.
+        self.env = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+        } | {"PYTHONUNBUFFERED": "1"}
+
+    def write(self) -> None:
+        self.run("-m", "django", "startproject", "shop", ".")
+        self.run("manage.py", "startapp", "orders")
+        ignore = shutil.ignore_patterns("__pycache__")
+        for folder in ("scheduling", "dispatcher"):
+            shutil.copytree(ROOT / folder, self.directory / folder, ignore=ignore)
+        for name in ("shop/celery.py", "shop/__init__.py", "orders/tasks.py"):
+            (self.directory / name).write_text(BLOCKS[name])
+        self._append("shop/urls.py", BLOCKS["shop/urls.py"])
+        self._append("shop/settings.py", 'INSTALLED_APPS += ["orders"]', *self._settings())
+
+    def _settings(self) -> Iterator[str]:
+        yield BLOCKS["shop/settings.py"]
+        yield f"CELERY_BROKER_URL = {self.broker_url!r}"
+        if self.database["ENGINE"] != "django.db.backends.sqlite3":
+            yield f'DATABASES["default"] = {self.database!r}'
+        if connection.vendor == "mysql":
+            yield "import pymysql; pymysql.install_as_MySQLdb()"
+        yield OPTIONS.get(connection.vendor, "")
+
+    def _append(self, name: str, *lines: str) -> None:
+        with (self.directory / name).open("a") as file:
+            file.write("\n".join(["", *lines, ""]))
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.directory,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def shell(self, code: str) -> str:
+        return self.run("manage.py", "shell", "-v", "0", "-c", code)
+
+    def look(self) -> dict[str, object]:
+        found: dict[str, object] = json.loads(self.shell(LOOK))
+        return found
+
+    def start(self, name: str) -> None:
+        with (self.directory / f"{name}.log").open("wb") as log:
+            words = [sys.executable, "-m", "celery", *shlex.split(PROCFILE[name])]
+            options = {"cwd": self.directory, "env": self.env}
+            process = launch(words, stdout=log, stderr=subprocess.STDOUT, **options)
+        self.processes.append(process)
+
+    def log(self, name: str) -> str:
+        return (self.directory / f"{name}.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        members = [member for process in self.processes for member in family(process.pid)]
+        for member in members:
+            member.kill()
+        for process in self.processes:
+            process.wait()
+        psutil.wait_procs(members, timeout=10)
+
+
+@pytest.fixture
+def database(transactional_db: None) -> Iterator[dict[str, object]]:
+    """A database without tables, of the kind that this test run uses."""
+    names = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD")
+    settings = {name: connection.settings_dict[name] for name in names}
+    if connection.vendor == "sqlite":  # the file that `startproject` names
+        yield settings
+        return
+    name = f"shop_{RUN_ID}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    yield settings | {"NAME": name}
+    force = "WITH (FORCE)" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name} {force}")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, empty_queues: str, database: dict[str, object]) -> Iterator[Shop]:
+    shop = Shop(tmp_path, empty_queues, database)
+    yield shop
+    shop.close()
+
+
+def test_a_fresh_project_adopts_the_two_apps_by_the_book(shop: Shop) -> None:
+    wait_until = Stack(shop.directory, "", shop.broker_url).wait_until
+    shop.write()
+    shop.run("manage.py", "migrate", "-v", "0")
+    shop.run("manage.py", "check", "--database", "default", "--fail-level", "WARNING")
+    assert "No changes" in shop.run("manage.py", "makemigrations", "--check", "--dry-run")
+
+    for name in ("beat", "dispatcher", "worker"):
+        shop.start(name)
+    for name in ("dispatcher", "worker"):
+        wait_until(lambda name=name: " ready." in shop.log(name), 30, shop.log(name))
+    shop.shell(BLOCKS["in the shell"])
+    ticked = shop.run("manage.py", "tick")
+    wait_until(lambda: "succeeded" in shop.log("worker"), 20, "the run to succeed")
+
+    assert ticked == "0 planned, 0 published, 0 missed, 0 set aside\n"  # the creation did both
+    report = {"name": "First report", "status": "succeeded", "attempt": 1}
+    assert shop.look() == {"runs": [report | {"result": "3 pages for Ada"}], "health": "ok"}
+    assert shop.run("manage.py", "doctor") == "Everything is well.\n"
+    assert "celery.beat.Scheduler" in shop.log("beat")
+    assert not list(shop.directory.glob("celerybeat*")), "beat wrote a file"

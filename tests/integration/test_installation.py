@@ -1,0 +1,241 @@
+"""`install(app)`: what it adds to an app, what it leaves as the user set it, and what it costs."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery import Celery, Task
+from celery.app.task import Context
+from celery.fixups.django import DjangoWorkerFixup
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+import dispatcher
+from dispatcher import gate, receivers, run_task
+from dispatcher.models import TaskRun
+from project.celery import app as project_app
+from tests.integration.tasks_app import tasks
+
+REDIS = "redis://localhost:1/0"
+
+
+@pytest.fixture(autouse=True)
+def _apps_of_our_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An app made here must not become the one that the product publishes with, and has the
+    broker that its settings name, not the one of the test run's environment."""
+    monkeypatch.delenv("CELERY_BROKER_URL")
+    yield
+    project_app.set_current()
+    project_app.set_default()
+
+
+class Settings:
+    """A settings object as `config_from_object` takes it."""
+
+    def __init__(self, **columns: Any) -> None:
+        self.__dict__.update(columns)
+
+
+def app_of(namespace: str | None = None, **settings: Any) -> Celery:
+    app = Celery(f"app-{uuid.uuid4()}", set_as_current=False)
+    app.config_from_object(Settings(**settings), namespace=namespace)
+    dispatcher.install(app)
+    return app
+
+
+# What the user set stays --------------------------------------------------------------------------
+
+
+def test_what_nobody_set_is_filled_in() -> None:
+    conf = app_of("CELERY", CELERY_BROKER_URL=REDIS).conf
+
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.task_ignore_result is True
+    assert conf.worker_disable_prefetch is True
+    assert conf.worker_consumer == "dispatcher.worker:ResilientConsumer"
+    assert conf.broker_connection_max_retries is None
+    assert conf.broker_transport_options["socket_timeout"] == 5
+    assert set(conf.beat_schedule) == {"dispatcher.tick", "dispatcher.rescue"}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "prefix"),
+    [pytest.param("CELERY", "CELERY_", id="django"), pytest.param(None, "", id="plain")],
+)
+def test_what_the_user_set_stays(namespace: str | None, prefix: str) -> None:
+    theirs: dict[str, Any] = {
+        "broker_url": REDIS,
+        "worker_prefetch_multiplier": 9,
+        "task_ignore_result": False,
+        "beat_scheduler": "their.own:Scheduler",
+        "worker_consumer": "their.own:Consumer",
+        "worker_disable_prefetch": False,
+        "broker_connection_max_retries": 5,
+        "broker_transport_options": {"socket_timeout": 60},
+        "beat_schedule": {"theirs": {"task": "t", "schedule": 5}},
+        "task_routes": {"reports.*": {"queue": "reports"}},
+    }
+    names = {prefix + (name.upper() if prefix else name): name for name in theirs}
+    conf = app_of(namespace, **{long: theirs[name] for long, name in names.items()}).conf
+
+    for name in list(theirs)[:7]:
+        assert conf[name] == theirs[name], name
+    assert conf.broker_transport_options["socket_timeout"] == 60
+    assert conf.broker_transport_options["visibility_timeout"] == 3600
+    assert set(conf.beat_schedule) == {"theirs", "dispatcher.tick", "dispatcher.rescue"}
+    assert conf.task_routes["reports.*"] == {"queue": "reports"}
+    assert conf.task_routes["dispatcher.*"] == {"queue": "dispatcher"}
+
+
+def test_names_from_before_celery_4_count_as_set() -> None:
+    conf = app_of(BROKER_URL=REDIS, CELERYD_PREFETCH_MULTIPLIER=12).conf
+
+    assert conf.worker_prefetch_multiplier == 12
+
+
+def test_values_set_on_conf_count_before_and_after_install() -> None:
+    before = Celery("before", set_as_current=False)
+    before.conf.worker_prefetch_multiplier = 7
+    dispatcher.install(before)
+    after = Celery("after", set_as_current=False)
+    dispatcher.install(after)
+    after.conf.worker_prefetch_multiplier = 8
+
+    assert before.conf.worker_prefetch_multiplier == 7
+    assert after.conf.worker_prefetch_multiplier == 8
+    assert before.conf.task_ignore_result is after.conf.task_ignore_result is True
+
+
+@pytest.mark.parametrize("namespace", ["CELERY", "OTHER", None])
+def test_celery_reads_how_often_a_connection_is_reused(namespace: str | None) -> None:
+    assert DjangoWorkerFixup(app_of(namespace)).db_reuse_max == 1000
+
+
+def test_how_often_a_connection_is_reused_can_be_set() -> None:
+    assert DjangoWorkerFixup(app_of("CELERY", CELERY_DB_REUSE_MAX=3)).db_reuse_max == 3
+
+
+# The gate is around every task --------------------------------------------------------------------
+
+
+class Base(Task):
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        seen.append("base")
+
+
+seen: list[str] = []
+
+
+def do() -> None: ...
+
+
+def do_bound(self: Task) -> None: ...
+
+
+def started(task: Any, **headers: Any) -> list[str]:
+    """Call `before_start` as a worker does; what was called, the gate included."""
+    seen.clear()
+    task.push_request(id="1", **headers)
+    try:
+        task.before_start("1", (), {})
+    finally:
+        task.pop_request()
+    return list(seen)
+
+
+@pytest.fixture
+def noting_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "enter", lambda request: seen.append("gate"))
+
+
+def test_the_gate_is_around_tasks_of_every_kind(noting_gate: None) -> None:
+    app = app_of("CELERY")
+
+    plain = app.task(do, name="plain", shared=False)
+    bound = app.task(do_bound, name="bound", bind=True, shared=False)
+    based = app.task(do, name="based", base=Base, shared=False)
+
+    assert started(plain, run_id="x") == ["gate"]
+    assert started(bound, run_id="x") == ["gate"]
+    assert started(based, run_id="x") == ["gate", "base"]
+    assert started(based) == ["base"]
+
+
+@pytest.mark.parametrize("shape", ["dict", "list"])
+def test_the_users_own_annotations_stay(noting_gate: None, shape: str) -> None:
+    def theirs(before_start: Any) -> Any:
+        def noting(self: Any, *args: Any) -> Any:
+            seen.append("theirs")
+            return before_start(self, *args)
+
+        return noting
+
+    annotations: Any = {"*": {"rate_limit": "3/s", "@before_start": theirs}}
+    app = app_of(task_annotations=[annotations] if shape == "list" else annotations)
+    task = app.task(do, name="annotated", base=Base, shared=False)
+
+    assert started(task, run_id="x") == ["gate", "theirs", "base"]
+    assert task.rate_limit == "3/s"
+    assert task.Request == "dispatcher.worker:RunRequest"
+
+
+def test_tasks_bound_before_install_get_the_gate_when_a_worker_starts(noting_gate: None) -> None:
+    from dispatcher import installation
+
+    app = Celery("late", set_as_current=False)
+    task = app.task(do, name="early", base=Base, shared=False)
+    app.finalize()
+    assert started(task, run_id="x") == ["base"]
+
+    dispatcher.install(app)
+    installation.guard_tasks(app)
+
+    assert started(task, run_id="x") == ["gate", "base"]
+    assert task.Request == "dispatcher.worker:RunRequest"
+
+
+# What it costs ------------------------------------------------------------------------------------
+
+
+def later() -> datetime:
+    return datetime.now(UTC) + timedelta(hours=1)
+
+
+def request_for(run: TaskRun) -> Context:
+    return Context(
+        id=str(uuid.uuid4()), retries=0, hostname="here", run_id=str(run.pk), attempt=run.attempt
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_plain_run_costs_two_queries() -> None:
+    run = run_task(tasks.ok, [1], at=later())
+    request = request_for(run)
+
+    with CaptureQueriesContext(connection) as queries:
+        gate.enter(request)
+        receivers.on_success(SimpleNamespace(request=request), result={"a": 1})
+        receivers.on_postrun(SimpleNamespace(request=request), state="SUCCESS")
+
+    assert [query["sql"].split()[0] for query in queries] == ["UPDATE", "UPDATE"]
+    run.refresh_from_db()
+    assert (run.status, run.result) == ("succeeded", {"a": 1})
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("headers", [{}, {"run_id": "abc"}, {"run_id": 7}])
+def test_a_message_that_is_not_ours_costs_none(headers: dict[str, Any]) -> None:
+    request = Context(id="1", retries=0, hostname="here", **headers)
+
+    with CaptureQueriesContext(connection) as queries:
+        gate.enter(request)
+        receivers.on_success(SimpleNamespace(request=request), result=1)
+        receivers.on_failure(SimpleNamespace(request=request), exception=ValueError("x"))
+        receivers.on_retry(request=request, reason="later")
+        for state in ("SUCCESS", "IGNORED", "REJECTED", None):
+            receivers.on_postrun(SimpleNamespace(request=request), state=state)
+
+    assert len(queries) == 0
