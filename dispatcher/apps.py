@@ -10,6 +10,8 @@ class DispatcherConfig(AppConfig):
     def ready(self) -> None:
         from dispatcher import checks  # noqa: F401  (registers itself)
         from dispatcher.changes import follow
-        from scheduling.signals import schedule_changed
+        from dispatcher.tasks import tick_soon
+        from scheduling.signals import everything_resumed, schedule_changed
 
         schedule_changed.connect(follow, dispatch_uid="dispatcher.follow")
+        everything_resumed.connect(tick_soon, dispatch_uid="dispatcher.tick_soon")

@@ -6,10 +6,11 @@ gate and the record never wait for the lock of a scheduled task.
 
 import logging
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
-from dispatcher.models import Status, TaskRun
+from dispatcher.models import Failing, Status, TaskRun
 from scheduling.models import ScheduledTask
+from scheduling.trail import Via, acting
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +25,22 @@ def pause_if_failing(task: ScheduledTask | None) -> bool:
     if task is None or not task.pause_after_failures or not task.enabled:
         return False
     try:
-        return _failed_in_a_row(task, task.pause_after_failures) and task.pause(
-            by="pause_after_failures", params={"failures": task.pause_after_failures}
-        )
-    except DatabaseError:
+        return _failed_in_a_row(task, task.pause_after_failures) and _pause(task)
+    except (DatabaseError, InterfaceError):
         logger.warning("The failures of %s could not be counted", task.name, exc_info=True)
         return False
+
+
+def pause_failing() -> int:
+    """Pause those that should be, and whose process died between that end and the pause."""
+    failing = Failing.objects.now().values("scheduled_task")
+    tasks = ScheduledTask.objects.filter(pk__in=failing, enabled=True)
+    return sum(map(pause_if_failing, tasks.exclude(pause_after_failures=None)))
+
+
+def _pause(task: ScheduledTask) -> bool:
+    with acting(Via.SCHEDULER, "pause_after_failures"):
+        return task.pause(params={"failures": task.pause_after_failures})
 
 
 def _failed_in_a_row(task: ScheduledTask, n: int) -> bool:

@@ -88,17 +88,18 @@ def _claim(claim: Claim) -> bool:
 
 
 def again_if_stale(action: Callable[[], R]) -> R:
-    """Run a conditional write; again on a fresh connection if this one had died, and again when
-    another writer was in the way. The write's condition makes a repetition harmless."""
+    """Run a conditional write, again on a fresh connection if this one had died. The write's
+    condition makes a repetition harmless. Where another writer was in the way, the verb itself
+    has tried again."""
     for attempt in range(1, TRIES + 1):
         try:
             return action()
         except (InterfaceError, OperationalError) as error:
             contended = isinstance(error, OperationalError) and is_contention(error)
-            if not contended and not connection.in_atomic_block:
-                connection.close()
-            if attempt == TRIES:
+            if contended or attempt == TRIES:
                 raise
+            if not connection.in_atomic_block:
+                connection.close()
     raise AssertionError("unreachable")
 
 

@@ -45,6 +45,10 @@ DEFAULTS: dict[str, Any] = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
 }
 
+#: Where a broker refuses connections a save says so at once, instead of trying again for 6 s. The
+#: reconnecting of workers does not read it.
+AMQP_TRANSPORT: dict[str, Any] = {"max_retries": 0}
+
 REDIS_TRANSPORT: dict[str, Any] = {
     # A frozen or unreachable broker must not hang a save, a tick or a worker.
     "socket_timeout": 5,
@@ -112,12 +116,21 @@ def _configure(app: Celery) -> None:
     for name, value in DEFAULTS.items():
         if _is_default(conf, name):
             conf[name] = value
-    if (conf.broker_url or "").startswith(("redis", "rediss", "valkey")):
+    broker = _scheme(conf.broker_url)
+    if broker.startswith(("redis", "rediss", "valkey")):
         conf.broker_transport_options = REDIS_TRANSPORT | (conf.broker_transport_options or {})
         if _is_default(conf, "worker_disable_prefetch"):
             conf.worker_disable_prefetch = True
+    elif broker in ("amqp", "amqps", "pyamqp"):
+        conf.broker_transport_options = AMQP_TRANSPORT | (conf.broker_transport_options or {})
     if _is_default(conf, "worker_consumer"):
         conf.worker_consumer = "dispatcher.worker:ResilientConsumer"
+
+
+def _scheme(url: Any) -> str:
+    """Of the first broker where several are named; Celery's own default is RabbitMQ."""
+    first = url if isinstance(url, str) else next(iter(url or ()), "")
+    return first.partition(":")[0] or "amqp"
 
 
 def _is_default(conf: Any, name: str) -> bool:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 def decide(claim: Claim) -> bool:
     """What the policy makes of a claim that met a holder; True if it starts after all."""
-    run = TaskRun.objects.select_related("scheduled_task").filter(pk=claim.run_id).first()
+    run = TaskRun.objects.prefetch_related("scheduled_task").filter(pk=claim.run_id).first()
     if run is None or run.scheduled_task is None:
         return False
     if _takes_turns(run, run.scheduled_task):
@@ -118,12 +118,12 @@ def wake(scheduled_task_id: int | None) -> None:
     """Publish the run that waits for the one that just ended, when this commits."""
     if scheduled_task_id is None:
         return
-    waiter = TaskRun.objects.filter(waits=scheduled_task_id).first()
-    waiter = waiter or TaskRun.objects.taking_turns(scheduled_task_id).first()
+    waiter = TaskRun.objects.not_held().filter(waits=scheduled_task_id).first()
+    waiter = waiter or TaskRun.objects.not_held().taking_turns(scheduled_task_id).first()
     if waiter is not None:
         transaction.on_commit(partial(_publish, waiter.pk), robust=True)
 
 
 def _publish(run_id: UUID) -> None:
-    runs = publisher.take(TaskRun.objects.unstarted().filter(pk=run_id))
+    runs = publisher.take(TaskRun.objects.waiting().filter(pk=run_id))
     publisher.publish_or_leave(runs, database_now())

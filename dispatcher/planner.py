@@ -9,19 +9,24 @@ import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.db import DatabaseError, connection, transaction
-from django.db.models import OuterRef, Subquery
-from django.db.models.functions import Coalesce
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
-from dispatcher.models import Status, TaskRun, Trigger, bulk
-from dispatcher.models.verbs import HORIZON, PUBLISH_LEASE
+from dispatcher import signals
+from dispatcher.decisions import Decision, decide, recorded_of
+from dispatcher.models import Status, TaskRun, bulk
+from dispatcher.models.verbs import HORIZON
 from scheduling import registry
-from scheduling.locking import locked, retry_contention
+from scheduling.locking import is_contention, locked, retry_contention
 from scheduling.models import ScheduledTask
-from scheduling.policies import Misfire, SlotPlan, plan_slots
-from scheduling.schedules import ScheduleError, Span
+from scheduling.schedules import ScheduleError
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +69,7 @@ def plan_batch(ids: list[int], now: datetime) -> Planned:
     """Plan those of the rows that are still due. A batch that fails is redone row by row."""
     try:
         return _plan_rows(ids, now)
-    except DatabaseError:
+    except Exception:  # of the database, or of one row's values on their way to it
         logger.warning(
             "A batch of %d schedules could not be planned at once; row by row instead",
             len(ids),
@@ -82,7 +87,7 @@ def _plan_rows(ids: list[int], now: datetime) -> Planned:
     with transaction.atomic():
         due = ScheduledTask.objects.due(now, now + HORIZON).filter(pk__in=ids).order_by("pk")
         rows = list(locked(due, skip=True))
-        recorded = _recorded([row.pk for row in rows if row.next_run_at is None], now)
+        recorded = recorded_of([row.pk for row in rows if row.next_run_at is None], now)
         result = Planned()
         decisions: list[Decision] = []
         exhausted: list[ScheduledTask] = []
@@ -103,13 +108,28 @@ def _plan_rows(ids: list[int], now: datetime) -> Planned:
 def _plan_alone(pk: int, now: datetime) -> Planned:
     """Plan one row of a batch that failed; a row that fails by itself is set aside."""
     try:
-        with transaction.atomic():
-            due = ScheduledTask.objects.due(now, now + HORIZON).filter(pk=pk)
-            row = locked(due, skip=True).first()
-            return plan_locked(row, now) if row is not None else Planned()
+        return _plan_one(pk, now)
     except Exception as error:
+        if isinstance(error, OperationalError | InterfaceError) and _is_not_its_fault(error):
+            return Planned()
         row = ScheduledTask.objects.filter(pk=pk).first()
         return Planned(set_aside=set_aside(row, error, now) if row is not None else 0)
+
+
+@retry_contention
+def _plan_one(pk: int, now: datetime) -> Planned:
+    with transaction.atomic():
+        due = ScheduledTask.objects.due(now, now + HORIZON).filter(pk=pk)
+        row = locked(due, skip=True).first()
+        return plan_locked(row, now) if row is not None else Planned()
+
+
+def _is_not_its_fault(error: OperationalError | InterfaceError) -> bool:
+    """Whether another writer was in the way: the next tick plans the row. Raises the error where
+    the database is away."""
+    if connection.connection is None or not connection.is_usable():
+        raise error
+    return isinstance(error, OperationalError) and is_contention(error)
 
 
 def plan_locked(row: ScheduledTask, now: datetime) -> Planned:
@@ -120,87 +140,11 @@ def plan_locked(row: ScheduledTask, now: datetime) -> Planned:
     if decision is None:
         _finish([row], now)
         return Planned()
-    decision.drop(_recorded_slots(row, decision))
+    decision.drop_recorded()
     return _write([decision], now)
 
 
-# Decide -------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Decision:
-    """A row, the slots that its planner found, and the runs that they become."""
-
-    row: ScheduledTask
-    plan: SlotPlan
-    runs: list[TaskRun]
-    missed: TaskRun | None
-
-    def move(self) -> bulk.Move:
-        row, plan = self.row, self.plan
-        last = plan.runs[-1] if plan.runs else row.last_run_at
-        return bulk.Move(row.pk, row.next_run_at, plan.next_run_at, last, plan.used)
-
-    def drop(self, recorded: set[datetime]) -> None:
-        self.runs = [run for run in self.runs if run.slot not in recorded]
-        if self.missed is not None and self.missed.slot in recorded:
-            self.missed = None
-
-
-@dataclass
-class Recorded:
-    """The newest slot up to now that is accounted for, and those that were planned ahead."""
-
-    until: datetime | None = None
-    ahead: set[datetime] = field(default_factory=set)
-
-
-def decide(row: ScheduledTask, now: datetime, recorded: Recorded | None = None) -> Decision | None:
-    """What the row's slots up to the horizon become; None where it has no further slot.
-
-    `recorded` is looked up if it is needed and not given. Raises `ScheduleError`, or whatever
-    garbage in the row provokes.
-    """
-    window = row.window()
-    first = row.next_run_at
-    if first is None or not window.has_slot(first):
-        first = _first_unplanned(row, recorded or _recorded([row.pk], now)[row.pk])
-    if first is None:
-        # A rule changed behind our back may leave a `next_run_at` that is no slot: it goes first.
-        return Decision(row, SlotPlan((), None, 0, None), [], None) if row.next_run_at else None
-    plan = plan_slots(
-        window,
-        first,
-        now=now,
-        horizon=max(now + HORIZON, now),
-        misfire=Misfire(row.misfire_policy, timedelta(seconds=row.misfire_grace_seconds)),
-        allowed=row.slots_left(),
-    )
-    runs = [_run_of(row, slot, now) for slot in plan.runs]
-    missed = missed_run(row, plan.missed, now, "misfire") if plan.missed else None
-    return Decision(row, plan, runs, missed)
-
-
-def _first_unplanned(row: ScheduledTask, recorded: Recorded) -> datetime | None:
-    """What `next_run_at` would say: the first slot since the row was armed that has no run."""
-    slot = row.first_slot(max(row.armed_at, recorded.until or row.armed_at))
-    while slot in recorded.ahead:
-        slot = row.first_slot(slot)
-    return slot
-
-
-def _recorded(ids: list[int], now: datetime) -> dict[int, Recorded]:
-    """By row: two queries that each look at the end of the rows' histories only."""
-    if not ids:
-        return {}
-    newest = TaskRun.objects.filter(scheduled_task=OuterRef("pk"), slot__lte=now).order_by("-slot")
-    until = Subquery(newest.values(until=Coalesce("last_slot", "slot"))[:1])
-    rows = ScheduledTask.objects.filter(pk__in=ids).order_by().annotate(until=until)
-    recorded = {pk: Recorded(moment) for pk, moment in rows.values_list("pk", "until")}
-    ahead = TaskRun.objects.filter(scheduled_task__in=ids, slot__gt=now).order_by()
-    for pk, slot in ahead.values_list("scheduled_task", "slot"):
-        recorded[pk].ahead.add(slot)  # type: ignore[arg-type]  # never NULL: it is > now
-    return recorded
+# Write --------------------------------------------------------------------------------------------
 
 
 def _finish(rows: list[ScheduledTask], now: datetime) -> None:
@@ -219,83 +163,28 @@ def _finish(rows: list[ScheduledTask], now: datetime) -> None:
         )
 
 
-def _recorded_slots(row: ScheduledTask, decision: Decision) -> set[datetime]:
-    slots = [run.slot for run in decision.runs]
-    if decision.missed is not None:
-        slots.append(decision.missed.slot)
-    return {slot for slot in row.runs.filter(slot__in=slots).values_list("slot", flat=True) if slot}
-
-
-# Runs ---------------------------------------------------------------------------------------------
-
-
-def _run_of(row: ScheduledTask, slot: datetime, now: datetime) -> TaskRun:
-    run = new_run(row, Trigger.SCHEDULE, scheduled_for=slot, start_at=row.start_of(slot), now=now)
-    run.slot = slot
-    if slot.isoformat() in row.skip_slots:
-        run.status, run.reason, run.publish_at = Status.SKIPPED, "skipped_by_hand", None
-        run.finished_at = now
-    elif run.expires_at is not None and run.expires_at <= now:
-        run.status, run.reason, run.publish_at = Status.MISSED, "expired", None
-        run.finished_at = now
-    return run
-
-
-def new_run(
-    row: ScheduledTask, trigger: str, *, scheduled_for: datetime, start_at: datetime, now: datetime
-) -> TaskRun:
-    """A run with what travels from its definition, leased to its maker. Not saved."""
-    expires = timedelta(seconds=row.expires_seconds) if row.expires_seconds else None
-    return TaskRun(
-        scheduled_task=row,
-        name=row.name,
-        task=row.task,
-        trigger=trigger,
-        scheduled_for=scheduled_for,
-        start_at=start_at,
-        publish_at=publish_time(start_at, now),
-        expires_at=scheduled_for + expires if expires else None,
-        revision=row.revision,
-        args=row.args,
-        kwargs=row.kwargs,
-        queue=row.queue or registry.queue_for(row.task),
-        priority=row.priority,
-        time_limit=row.time_limit,
-        soft_time_limit=row.soft_time_limit,
-        planned_at=now,
-        triggered_via="schedule",
-    )
-
-
-def publish_time(start_at: datetime, now: datetime) -> datetime:
-    """When to look at a run that its maker publishes: after the lease that the maker takes, or,
-    for one beyond the horizon, when the horizon reaches it."""
-    return now + PUBLISH_LEASE if start_at <= now + HORIZON else start_at - HORIZON
-
-
-def missed_run(row: ScheduledTask, span: Span, now: datetime, reason: str) -> TaskRun:
-    """One row for consecutive slots that do not run: the first, the last and their number."""
-    run = new_run(row, Trigger.SCHEDULE, scheduled_for=span.first, start_at=span.first, now=now)
-    run.slot, run.last_slot, run.slot_count = span.first, span.last, span.count
-    run.status, run.reason = Status.MISSED, reason
-    run.publish_at, run.finished_at = None, now
-    return run
-
-
-# Write --------------------------------------------------------------------------------------------
-
-
 def _write(decisions: list[Decision], now: datetime) -> Planned:
     """Move each `next_run_at` by compare-and-set, and insert the runs of those that moved."""
     won = _move(decisions)
+    _bring_back([d.row for d in won if d.row.state_reason], now)
     missed = [d.missed for d in won if d.missed is not None]
     runs = [run for d in won for run in d.runs]
     bulk.insert(missed + runs)
+    publishable = [run for run in runs if run.status == Status.PLANNED]
+    if missed or len(publishable) < len(runs):
+        ended = [run.pk for run in missed + runs if run.status != Status.PLANNED]
+        signals.announce_on_commit(ended)
     return Planned(
-        runs=[run for run in runs if run.status == Status.PLANNED],
+        runs=publishable,
         planned=len(runs),
         missed=sum(run.slot_count for run in missed),
     )
+
+
+def _bring_back(rows: list[ScheduledTask], now: datetime) -> None:
+    """Rows that were set aside and could be planned again: the move has cleared their state."""
+    if rows:
+        ScheduledTask.objects.filter(pk__in=[row.pk for row in rows]).bring_back(now)
 
 
 def _move(decisions: list[Decision]) -> list[Decision]:

@@ -24,6 +24,7 @@ from kombu.exceptions import (  # type: ignore[attr-defined]  # newer than the s
 )
 from redis.exceptions import RedisError
 
+from dispatcher import signals
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.verbs import HORIZON, PUBLISH_LEASE, TaskRunQuerySet
 from scheduling.clock import database_now
@@ -223,7 +224,8 @@ def _refuse(run: TaskRun, error: Exception) -> None:
         extra={"action": "not_publishable", "run": str(run.pk)},
     )
     message = f"{type(error).__name__}: {error}"[:500]
-    TaskRun.objects.filter(pk=run.pk).close(Status.FAILED, "not_publishable", message=message)
+    rows = TaskRun.objects.filter(pk=run.pk)
+    signals.close(rows, Status.FAILED, "not_publishable", message=message)
 
 
 # Mark ---------------------------------------------------------------------------------------------

@@ -12,14 +12,13 @@ from typing import Any
 from billiard.einfo import ExceptionInfo
 from celery import current_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 
-from dispatcher import overlap, publisher, record
+from dispatcher import connections, publisher, record
 from dispatcher.gate import WORKER_ID, attempt_of, run_id_of
-from dispatcher.models import Status, TaskRun
+from dispatcher.models import Status
 from dispatcher.models.verbs import End
 from dispatcher.results import describe_exception, storable, storable_text
-from dispatcher.signals import announce
 
 #: The worker's main process, where the pool is one of threads or none. Set by `worker`.
 MAIN_PID = WORKER_ID + "_PID"
@@ -27,6 +26,7 @@ MAIN_PID = WORKER_ID + "_PID"
 
 def connect() -> None:
     """Listen. Called once, when the app is installed."""
+    signals.task_prerun.connect(on_prerun, dispatch_uid="dispatcher.prerun")
     signals.task_success.connect(on_success, dispatch_uid="dispatcher.success")
     signals.task_failure.connect(on_failure, dispatch_uid="dispatcher.failure")
     signals.before_task_publish.connect(on_publish, dispatch_uid="dispatcher.publish")
@@ -35,6 +35,12 @@ def connect() -> None:
     signals.task_unknown.connect(on_unknown, dispatch_uid="dispatcher.unknown")
     signals.task_rejected.connect(on_rejected, dispatch_uid="dispatcher.rejected")
     signals.worker_process_shutdown.connect(on_child_exit, dispatch_uid="dispatcher.child_exit")
+
+
+def on_prerun(task: Any = None, **signal: Any) -> None:
+    """Of a run's default connection the gate takes care, without a question to the server."""
+    is_run = run_id_of(task.request) is not None
+    connections.look_after(but_not=DEFAULT_DB_ALIAS if is_run else None)
 
 
 def on_success(sender: Any = None, result: Any = None, **signal: Any) -> None:
@@ -141,23 +147,16 @@ def on_rejected(sender: Any = None, message: Any = None, exc: Any = None, **sign
 
 
 def _refuse(message: Any, reason: str, **params: Any) -> None:
-    """End the run that a message of this attempt is for. In the worker's main process: leave no
-    connection open that the next pool child would inherit."""
+    """Fail the attempt that a message is for. In the worker's main process: leave no connection
+    open that the next pool child would inherit."""
     headers = dict(getattr(message, "headers", None) or {})
     run_id, attempt = run_id_of(headers), attempt_of(headers)
     if run_id is None:
         return
 
-    def write() -> bool:
-        rows = TaskRun.objects.filter(pk=run_id, attempt__in={attempt, max(attempt, 1)})
-        closed = rows.close(Status.FAILED, reason, **params)
-        if closed:
-            overlap.wake(rows.values_list("scheduled_task", flat=True).first())
-            announce(run_id)
-        return bool(closed)
-
+    end = End(Status.FAILED, reason, params)
     try:
-        record.write_or_keep(write)
+        record.write_or_keep(lambda: record.refuse(run_id, attempt, end))
     finally:
         connection.close()
 

@@ -15,10 +15,11 @@ from uuid import UUID
 from django.db import connection
 
 from dispatcher import failures, overlap, publisher
+from dispatcher.drafts import publish_time
 from dispatcher.gate import DATABASE_ERRORS, again_if_stale
 from dispatcher.models import RunAttempt, Status, TaskRun
+from dispatcher.models.status import WAITING
 from dispatcher.models.verbs import End
-from dispatcher.planner import publish_time
 from dispatcher.signals import announce as announce  # for those who record an end elsewhere
 from scheduling.clock import database_now
 from scheduling.policies import RERUN_LIMIT, retry_delay
@@ -32,35 +33,49 @@ KEPT_RETRY_SECONDS = 2.0
 def succeed(run_id: UUID, token: UUID, end: End) -> bool:
     """The plain path: one query. A run that holds its schedule takes a second one."""
     rows = TaskRun.objects.all()
-    won = rows.end(run_id, token, end, holds=None)
-    if not won:
-        held = rows.filter(pk=run_id, token=token).values_list("holds", flat=True).first()
-        won = rows.end(run_id, token, end)
-        overlap.wake(held)
-    if not won:
-        won = rows.filter(pk=run_id, token=token, status=end.status).exists()
+    won = rows.end(run_id, token, end, holds=None) or _succeed_holding(run_id, token, end)
     if won:
         announce(run_id)
     return won
 
 
+def _succeed_holding(run_id: UUID, token: UUID, end: End) -> bool:
+    """The end of a run that holds its schedule; or one whose first answer was lost on the way,
+    and nobody may have been woken."""
+    rows = TaskRun.objects.filter(pk=run_id, token=token)
+    held, schedule = rows.values_list("holds", "scheduled_task").first() or (None, None)
+    won = rows.end(run_id, token, end) or rows.filter(status=end.status).exists()
+    if won:
+        overlap.wake(held or schedule)
+    return won
+
+
 def end_or_retry(run: TaskRun, end: End) -> bool:
-    """End a running attempt as failed or lost, or leave it for the next attempt by its rules."""
-    assert run.token is not None  # a running attempt has one
+    """End an attempt as failed or lost, or leave it for the next one by the schedule's rules."""
     now = database_now()
     delay = _next_attempt_delay(run, end)
     if delay is None:
-        won = TaskRun.objects.all().end(run.pk, run.token, end)
-        if won:
-            overlap.wake(run.holds)
-            announce(run.pk)
-            failures.pause_if_failing(run.scheduled_task if run.scheduled_task_id else None)
-        return won
+        return _end(run, end) and _ended(run)
     start_at = now + delay
     if not TaskRun.objects.all().try_again(run, end, start_at, publish_time(start_at, now)):
         return False
     next_try = list(TaskRun.objects.filter(pk=run.pk, status=Status.RETRYING))
     publisher.publish_or_leave(next_try, now)
+    return True
+
+
+def _end(run: TaskRun, end: End) -> bool:
+    if run.token is not None and run.status not in WAITING:
+        return TaskRun.objects.all().end(run.pk, run.token, end)
+    waiting = TaskRun.objects.filter(pk=run.pk, attempt=run.attempt)
+    return bool(waiting.close(end.status, end.reason, **(end.reason_params or {})))
+
+
+def _ended(run: TaskRun) -> bool:
+    """What follows an end for others; harmless to repeat."""
+    overlap.wake(run.holds if run.status == Status.RUNNING else run.scheduled_task_id)
+    announce(run.pk)
+    failures.pause_if_failing(run.scheduled_task if run.scheduled_task_id else None)
     return True
 
 
@@ -80,9 +95,12 @@ def _next_attempt_delay(run: TaskRun, end: End) -> timedelta | None:
 def fail(run_id: UUID, token: UUID, end: End) -> bool:
     """A claimed attempt failed or was lost, said by the process that holds its token."""
     run = _with_task().filter(pk=run_id, token=token).first()
-    if run is None or run.status not in (Status.RUNNING, Status.LOST):
-        return run is not None and run.status == end.status
-    return end_or_retry(run, end)
+    if run is None:
+        return False
+    if run.status in (Status.RUNNING, Status.LOST):
+        return end_or_retry(run, end)
+    # The answer to a first try was lost on the way, and with it what should have followed.
+    return run.status == end.status and _ended(run)
 
 
 def fail_by_message(run_id: UUID, attempt: int, retries: int, message_id: str, end: End) -> bool:
@@ -92,12 +110,19 @@ def fail_by_message(run_id: UUID, attempt: int, retries: int, message_id: str, e
     return end_or_retry(run, end) if run is not None else False
 
 
+def refuse(run_id: UUID, attempt: int, end: End) -> bool:
+    """A worker could not take the message of an attempt: it fails without having started."""
+    rows = _with_task().waiting().filter(pk=run_id, attempt__in={attempt, max(attempt, 1)})
+    run = rows.first()
+    return end_or_retry(run, end) if run is not None else False
+
+
 def retry_own(run_id: UUID, token: UUID, start_at: datetime, exception: str) -> bool:
     return TaskRun.objects.all().retry_own(run_id, token, start_at, exception)
 
 
 def _with_task() -> "TaskRun.objects.__class__":  # type: ignore[name-defined]
-    return TaskRun.objects.select_related("scheduled_task")
+    return TaskRun.objects.prefetch_related("scheduled_task")  # joined, a spoilt row would fail it
 
 
 # Ends that could not be written -------------------------------------------------------------------

@@ -1,23 +1,32 @@
-"""Rescue, every 20 s: runs that were published and not started, runs whose worker is gone, runs
-whose wake-up was lost. Everything here repairs; nothing here is needed on a good day."""
+"""Rescue, every 20 s: runs whose worker is gone, runs that expired, runs that were published and
+not started. Everything here repairs; nothing here is needed on a good day."""
 
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from amqp.exceptions import ChannelError
 from celery.app import app_or_default
-from django.db.models import Count
+from django.db.models import Q, Subquery
 
-from dispatcher import overlap, publisher, record
+from dispatcher import failures, misfire, publisher, record, signals
+from dispatcher.gate import DATABASE_ERRORS
 from dispatcher.models import Status, TaskRun, Tick
-from dispatcher.models.verbs import RESCUE_CEILING, UNSTARTED_GRACE, End
+from dispatcher.models.verbs import (
+    PUBLISH_LEASE,
+    RESCUE_CEILING,
+    UNSTARTED_GRACE,
+    End,
+    TaskRunQuerySet,
+)
 from scheduling.clock import database_now
+from scheduling.models import ScheduledTask
 
 logger = logging.getLogger(__name__)
 
-#: The most runs published again in one pass.
+#: The most runs published again, and the most judged lost, in one pass.
 LIMIT = 1000
 
 
@@ -31,9 +40,23 @@ class Rescued:
 def rescue(now: datetime | None = None) -> Rescued:
     """One pass. `now`: the database's time (read here when not given)."""
     now = now or database_now()
-    result = Rescued(lost=lose(now), expired=expire())
-    wake_waiters()
-    result.published = publish_again(now)
+    errors: list[Exception] = []
+
+    def repaired(step: Callable[[], int]) -> int:
+        try:
+            return step()
+        except Exception as error:  # what stops one step must not stop the others
+            errors.append(error)
+            return 0
+
+    result = Rescued(
+        lost=repaired(lambda: lose(now)),
+        expired=repaired(expire),
+        published=repaired(lambda: publish_again(now)),
+    )
+    repaired(failures.pause_failing)
+    if errors:
+        raise errors[0]
     return result
 
 
@@ -41,8 +64,18 @@ def lose(now: datetime) -> int:
     """Runs whose lease ran out end as lost, or are run again under `on_lost=rerun`."""
     if not Tick.objects.leases_can_be_judged(now):
         return 0
-    lost = TaskRun.objects.lost().select_related("scheduled_task").order_by("pk")[:LIMIT]
-    return sum(record.end_or_retry(run, _lost_end(run)) for run in lost)
+    lost = TaskRun.objects.lost().prefetch_related("scheduled_task").order_by("pk")[:LIMIT]
+    return sum(_lose(run) for run in lost)
+
+
+def _lose(run: TaskRun) -> bool:
+    try:
+        return record.end_or_retry(run, _lost_end(run))
+    except DATABASE_ERRORS:
+        raise
+    except Exception:  # whatever is wrong with one run must not keep the others
+        logger.exception("Run %s is lost, and that could not be recorded", run.pk)
+        return False
 
 
 def _lost_end(run: TaskRun) -> End:
@@ -58,37 +91,67 @@ def _lost_end(run: TaskRun) -> End:
 
 def expire() -> int:
     """Unstarted runs past `expires_at` are missed; the gate would not start them any more."""
-    return TaskRun.objects.expired().close(Status.MISSED, "expired")
-
-
-def wake_waiters() -> None:
-    """Waiters (`queue_one`) whose holder is gone: the process that ended it may have died."""
-    waiting = TaskRun.objects.unstarted().exclude(waits=None).values_list("waits", flat=True)
-    wanted = {pk for pk in waiting[:LIMIT] if pk is not None}
-    held = set(TaskRun.objects.filter(holds__in=wanted).values_list("holds", flat=True))
-    for scheduled_task_id in sorted(wanted - held):
-        overlap.wake(scheduled_task_id)
+    return signals.close(TaskRun.objects.expired(), Status.MISSED, "expired")
 
 
 def publish_again(now: datetime) -> int:
     """Publish what waits longer than its queue explains, oldest first.
 
     Per queue at most (overdue - messages ready in the broker): a backlog is not a loss, and
-    publishing it again would only make it longer.
+    publishing it again would only make it longer. The queue that misses the fewest comes first,
+    so that a great loss in one does not keep the others waiting.
     """
     left, published = LIMIT, 0
-    overdue = TaskRun.objects.overdue(now)
-    counts = overdue.order_by().values_list("queue").annotate(Count("pk"))
-    for queue, count in counts:
-        ready = messages_ready(queue)
-        if ready is None:
-            return published
-        rows = overdue.filter(queue=queue)
-        missing = min(count - ready, left)
-        if missing > 0:
-            sent = _publish_again(publisher.take(rows, missing), now)
-            published, left = published + sent, left - missing
+    for rows, missing in _missing(_first_in_line(TaskRun.objects.overdue(now))):
+        taken = publisher.take(rows, min(missing, left))
+        published, left = published + _publish_again(taken, now), left - len(taken)
+        if left <= 0:
+            break
     return published
+
+
+def _first_in_line(overdue: TaskRunQuerySet) -> TaskRunQuerySet:
+    """Without those that take turns and have another one before them: its end publishes them."""
+    turns = Q(reason="takes_turns")
+    waiting = overdue.filter(turns, scheduled_task__isnull=False).order_by()
+    schedules = set(waiting.values_list("scheduled_task", flat=True))
+    one_by_one = ScheduledTask.objects.filter(pk__in=schedules).exclude(overlap_policy="allow")
+    ids = list(one_by_one.values_list("pk", flat=True)[:LIMIT])
+    heads = [TaskRun.objects.taking_turns(pk).values_list("pk", flat=True)[:1] for pk in ids]
+    first = [pk for head in heads for pk in head]
+    return overdue.exclude(turns & Q(scheduled_task__in=ids) & ~Q(pk__in=first))
+
+
+def _missing(overdue: TaskRunQuerySet) -> list[tuple[TaskRunQuerySet, int]]:
+    """By queue: runs of which some have no message, and how many of them; the fewest first."""
+    found: list[tuple[TaskRunQuerySet, int]] = []
+    for queue in sorted(set(overdue.order_by().values_list("queue", flat=True))):
+        ready = messages_ready(queue)  # before the count: what is started in between needs none
+        if ready is None:
+            return []
+        rows = overdue.filter(queue=queue)
+        missing = rows.count() - ready
+        if missing <= 0:  # unless the messages that wait there are not theirs
+            rows = _overtaken(rows, queue)
+            missing = rows.count()
+        if missing > 0:
+            found.append((rows, missing))
+    return sorted(found, key=lambda pair: pair[1])
+
+
+def _overtaken(rows: TaskRunQuerySet, queue: str) -> TaskRunQuerySet:
+    """Those after which a message was sent that a worker has had: a queue is first in, first out,
+    so theirs does not wait there. Each priority is a queue of its own."""
+    gone = Q(pk=None)
+    for priority in set(rows.order_by().values_list("priority", flat=True)):
+        same = Q(queue=queue, priority=priority)
+        oldest = rows.filter(same).order_by("pk").values("pk")[:1]  # so that history is not read
+        later = TaskRun.objects.filter(same, pk__gt=Subquery(oldest)).started_at_first_sending()
+        seen = later.order_by("-pk").values_list("published_at", "start_at").first()
+        if seen is not None and seen[0] is not None:
+            before = {"published_at__lt": seen[0] - PUBLISH_LEASE, "start_at__lt": seen[1]}
+            gone |= Q(same, **before)
+    return rows.filter(gone)
 
 
 def messages_ready(queue: str) -> int | None:
@@ -115,7 +178,7 @@ def connection_errors() -> tuple[type[Exception], ...]:
 
 def _publish_again(runs: list[TaskRun], now: datetime) -> int:
     groups: dict[timedelta, list[TaskRun]] = defaultdict(list)
-    for run in runs:
+    for run in misfire.decide(runs, now).runs:
         groups[_distance(now - run.start_at)].append(run)
     try:
         return sum(publisher.publish(group, now, distance) for distance, group in groups.items())

@@ -15,11 +15,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from dispatcher import overlap, publisher, record
+from dispatcher.drafts import new_run, publish_time
 from dispatcher.models import Status, TaskRun, Trigger
-from dispatcher.planner import new_run, publish_time
-from scheduling import registry
+from scheduling import reading, registry
+from scheduling.cleaning import schedule_error
 from scheduling.clock import database_now
+from scheduling.locking import TRIES, retry_contention
 from scheduling.models import ScheduledTask
+from scheduling.schedules import ScheduleError
 
 logger = logging.getLogger(__name__)
 
@@ -152,16 +155,28 @@ def cancel(run: TaskRun, *, by: Any = None) -> bool:
     the run is cancelled in the record and its function runs to its end.
     """
     who = str(by or "")[:200]
-    if TaskRun.objects.filter(pk=run.pk).close(Status.CANCELLED, "by_person", by=who):
-        overlap.wake(run.scheduled_task_id)
-        _cancelled(run)
-        return True
+    for _try in range(TRIES):  # it may start, or come between two attempts, while we look
+        if _cancel_waiting(run, who) or _cancel_running(run, who):
+            _cancelled(run)
+            return True
+        if TaskRun.objects.filter(pk=run.pk).ended().exists():
+            return False
+    return False
+
+
+def _cancel_waiting(run: TaskRun, who: str) -> bool:
+    if not TaskRun.objects.filter(pk=run.pk).close(Status.CANCELLED, "by_person", by=who):
+        return False
+    overlap.wake(run.scheduled_task_id)
+    return True
+
+
+def _cancel_running(run: TaskRun, who: str) -> bool:
     running = TaskRun.objects.filter(pk=run.pk, status=Status.RUNNING).first()
     if running is None or not TaskRun.objects.all().cancel_running(running, "by_person", by=who):
         return False
     overlap.wake(running.holds)
     transaction.on_commit(partial(overlap.terminate, running), robust=True)
-    _cancelled(run)
     return True
 
 
@@ -173,6 +188,7 @@ def _cancelled(run: TaskRun) -> None:
 def _of(
     task: ScheduledTask, trigger: str, scheduled_for: datetime, now: datetime, by: Any, via: str
 ) -> TaskRun:
+    _check_readable(task)
     run = new_run(
         task, trigger, scheduled_for=scheduled_for, start_at=max(scheduled_for, now), now=now
     )
@@ -181,6 +197,14 @@ def _of(
     return run
 
 
+def _check_readable(task: ScheduledTask) -> None:
+    try:
+        reading.check_readable(task)
+    except ScheduleError as error:  # or it would run with a stand-in for its arguments
+        raise ValidationError({error.field: schedule_error(error)}) from error
+
+
+@retry_contention
 def _start(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
     with transaction.atomic():
         TaskRun.objects.bulk_create(runs, batch_size=500)

@@ -1,26 +1,73 @@
 """What application code can listen to."""
 
 import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db import transaction
 from django.dispatch import Signal
 
+from scheduling.locking import locked, retry_contention
+
+if TYPE_CHECKING:
+    from dispatcher.models import TaskRun
+    from dispatcher.models.verbs import TaskRunQuerySet
+
 logger = logging.getLogger(__name__)
+
+#: Runs read at once to tell of their ends.
+BATCH = 500
 
 #: A run has ended. Sent as `send(sender=TaskRun, run=<TaskRun>)` where its end was recorded: in
 #: the worker that ran it, or in the process that noticed.
 run_finished = Signal()
 
 
-def announce(run_id: UUID) -> None:
-    """Send `run_finished`, if anybody listens. What a listener raises does not reach the run."""
+def is_listened_to() -> bool:
+    """Whether `run_finished` has a receiver: without one, its senders spare their queries."""
     from dispatcher.models import TaskRun
 
-    if not run_finished.has_listeners(TaskRun):
+    return run_finished.has_listeners(TaskRun)
+
+
+def announce(run_id: UUID) -> None:
+    """Send `run_finished`, if anybody listens. What a listener raises does not reach the run."""
+    announce_all([run_id])
+
+
+def announce_all(run_ids: Sequence[UUID]) -> None:
+    """The same for each of them."""
+    from dispatcher.models import TaskRun
+
+    if not is_listened_to():
         return
-    run = TaskRun.objects.filter(pk=run_id).first()
-    if run is None:
-        return
-    for receiver, answer in run_finished.send_robust(sender=TaskRun, run=run):
+    for start in range(0, len(run_ids), BATCH):
+        for run in TaskRun.objects.filter(pk__in=run_ids[start : start + BATCH]).order_by("pk"):
+            _send(run)
+
+
+def _send(run: "TaskRun") -> None:
+    for receiver, answer in run_finished.send_robust(sender=type(run), run=run):
         if isinstance(answer, Exception):
             logger.error("A receiver of run_finished failed: %r", receiver, exc_info=answer)
+
+
+def announce_on_commit(run_ids: Sequence[UUID]) -> None:
+    """As `announce_all`, once the transaction that ended them is committed."""
+    if run_ids and is_listened_to():
+        transaction.on_commit(partial(announce_all, run_ids), robust=True)
+
+
+@retry_contention
+def close(rows: "TaskRunQuerySet", status: str, reason: str, **params: Any) -> int:
+    """As the verb `close`, and `run_finished` for each that it ended, when this commits."""
+    if not is_listened_to():
+        return rows.close(status, reason, **params)
+    with transaction.atomic():
+        waiting = locked(rows.waiting().order_by("pk"))
+        run_ids = list(waiting.values_list("pk", flat=True))
+        closed = rows.filter(pk__in=run_ids).close(status, reason, **params)
+        announce_on_commit(run_ids)
+        return closed

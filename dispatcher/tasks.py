@@ -1,19 +1,42 @@
-"""The dispatcher's own Celery tasks: doors, one line each."""
+"""The dispatcher's own Celery tasks: doors."""
+
+import logging
+from typing import Any
 
 from celery import shared_task
+from celery.app import app_or_default
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task(name="dispatcher.tick", ignore_result=True)
 def tick() -> None:
     """Plan and publish what is due. Sent by beat every minute."""
+    from dispatcher import connections
     from dispatcher.tick import tick
 
+    connections.replace_dead()
     tick()
 
 
 @shared_task(name="dispatcher.rescue", ignore_result=True)
 def rescue() -> None:
     """Repair what was lost. Sent by beat every 20 seconds."""
+    from dispatcher import connections
     from dispatcher.tick import rescue_pass
 
+    connections.replace_dead()
     rescue_pass()
+
+
+def tick_soon(**signal: Any) -> None:
+    """Ask for a tick now. Receiver of `everything_resumed`; without a broker beat's next one does
+    the same work."""
+    from dispatcher.publisher import BROKER_ERRORS, POOL_TIMEOUT
+
+    app = app_or_default()
+    try:
+        with app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer:
+            app.send_task("dispatcher.tick", producer=producer, retry=False, expires=55)
+    except BROKER_ERRORS as error:
+        logger.warning("No tick could be asked for: %s", error, extra={"action": "broker_away"})

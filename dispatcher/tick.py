@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from dispatcher import planner, prune, publisher, rescue
+from dispatcher import misfire, notices, planner, prune, publisher, rescue
 from dispatcher.models import TaskRun, Tick
 from dispatcher.models.verbs import HORIZON
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
+from scheduling.trail import Via, acting
+from scheduling.zones import tzdata_version
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +53,12 @@ def tick(now: datetime | None = None) -> Tick:
     """
     started = now or database_now()
     check_clock(started if now is None else None)
-    record = Tick.objects.create(started_at=started, dispatcher=socket.gethostname())
+    record = Tick.objects.create(
+        started_at=started, dispatcher=socket.gethostname(), tzdata=tzdata_version()
+    )
     done = Done()
     try:
+        ScheduledTask.objects.distrust()
         _resume(started)
         for moment in _rounds(now):
             if not _plan_and_publish(moment, done):
@@ -76,8 +81,11 @@ def rescue_pass(now: datetime | None = None) -> Tick:
     record = Tick.objects.create(
         kind=Tick.Kind.RESCUE, started_at=started, dispatcher=socket.gethostname()
     )
-    rescued = rescue.rescue(started)
-    record.close(published=rescued.published, lost=rescued.lost, missed=rescued.expired)
+    try:
+        rescued = rescue.rescue(started)
+        record.close(published=rescued.published, lost=rescued.lost, missed=rescued.expired)
+    finally:
+        notices.notice(started)  # last: a mail server may be slow
     record.refresh_from_db()
     return record
 
@@ -105,11 +113,12 @@ def _rounds(now: datetime | None) -> Iterator[datetime]:
 def _resume(now: datetime) -> None:
     """Schedules that were paused until a time that has come."""
     for row in ScheduledTask.objects.resumable(now):
-        try:
-            row.resume(by="paused_until")
-        except Exception:
-            logger.exception("Scheduled task %s cannot be resumed", row.name)
-            ScheduledTask.objects.filter(pk=row.pk).keep(paused_until=None)
+        with acting(Via.SCHEDULER, "paused_until"):
+            try:
+                row.resume()
+            except Exception:
+                logger.exception("Scheduled task %s cannot be resumed", row.name)
+                ScheduledTask.objects.filter(pk=row.pk).update(paused_until=None)
 
 
 def _plan_and_publish(now: datetime, done: Done) -> bool:
@@ -144,7 +153,9 @@ def _publish_waiting(now: datetime | None, done: Done) -> None:
         runs = publisher.take(TaskRun.objects.publishable(moment))
         if not runs:
             return
-        _publish(runs, moment, done)
+        decided = misfire.decide(runs, moment)
+        done.missed += decided.missed
+        _publish(decided.runs, moment, done)
         if time.monotonic() - planned_at > PLAN_AGAIN_SECONDS:
             _plan_and_publish(moment, done)
             planned_at = time.monotonic()

@@ -5,4 +5,7 @@ from django.urls import path
 from dispatcher import views
 
 app_name = "dispatcher"
-urlpatterns = [path("healthz", views.healthz, name="healthz")]
+urlpatterns = [
+    path("healthz", views.healthz, name="healthz"),
+    path("metrics", views.metrics, name="metrics"),
+]

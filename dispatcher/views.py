@@ -1,13 +1,16 @@
-"""Pages for machines that watch: `/healthz`."""
+"""Pages for machines that watch: `/healthz` and `/metrics`."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from dispatcher import stats
 from dispatcher.models import Tick
 from scheduling.clock import database_now
+from scheduling.stop import current_stop
 
 #: Two missed ticks and a margin.
 TICK_LIMIT = timedelta(seconds=150)
@@ -15,27 +18,51 @@ TICK_LIMIT = timedelta(seconds=150)
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 while ticks arrive, else 503; JSON says why. `last_tick_at` is ISO 8601, UTC."""
+    """200 while ticks arrive, else 503; JSON says why. Times are ISO 8601, UTC.
+
+    `paused_since`: since when everything is paused, on purpose, so that it is still 200.
+    """
     try:
         now, last = database_now(), Tick.objects.ticks().exclude(finished_at=None).last()
+        stop = current_stop()
     except DatabaseError:
-        return _answer(503, "unavailable", "The database does not answer.", None, None)
+        return _answer(503, "unavailable", "The database does not answer.")
+    paused_since = stop.paused_at if stop else None
     if last is None or last.finished_at is None:
-        return _answer(503, "no_tick", "No tick has run: start beat and a dispatcher.", None, None)
-    age = (now - last.finished_at).total_seconds()
-    at = last.started_at.isoformat()
-    if now - last.finished_at > TICK_LIMIT:
-        return _answer(503, "late", "No tick for too long: look at beat and dispatcher.", at, age)
-    return _answer(200, "ok", "", at, age)
+        detail = "No tick has run: start beat and a dispatcher."
+        return _answer(503, "no_tick", detail, paused_since=paused_since)
+    age = now - last.finished_at
+    if age > TICK_LIMIT:
+        detail = "No tick for too long: look at beat and dispatcher."
+        return _answer(503, "late", detail, last.started_at, age, paused_since)
+    detail = "Everything is paused." if stop else ""
+    return _answer(200, "ok", detail, last.started_at, age, paused_since)
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The figures of this moment in the text format of Prometheus; 503 without a database."""
+    try:
+        body = stats.exposition()
+    except DatabaseError:
+        return HttpResponse("The database does not answer.\n", "text/plain", status=503)
+    headers = {"Cache-Control": "no-store"}
+    return HttpResponse(body, CONTENT_TYPE_LATEST, headers=headers)
 
 
 def _answer(
-    code: int, status: str, detail: str, last_tick_at: str | None, age: float | None
+    code: int,
+    status: str,
+    detail: str,
+    last_tick_at: datetime | None = None,
+    age: timedelta | None = None,
+    paused_since: datetime | None = None,
 ) -> HttpResponse:
     body = {
         "status": status,
         "detail": detail,
-        "last_tick_at": last_tick_at,
-        "last_tick_age_seconds": None if age is None else round(age, 1),
+        "last_tick_at": last_tick_at and last_tick_at.isoformat(),
+        "last_tick_age_seconds": None if age is None else round(age.total_seconds(), 1),
+        "paused_since": paused_since and paused_since.isoformat(),
     }
     return JsonResponse(body, status=code, headers={"Cache-Control": "no-store"})

@@ -23,7 +23,7 @@ from dispatcher.models.verbs import End
 from dispatcher.receivers import MAIN_PID
 from dispatcher.results import describe_exception
 from dispatcher.signals import announce
-from scheduling.clock import database_now
+from scheduling.clock import clock_offset, database_now
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Heart(threading.Thread):
         try:
             if not self.registered:
                 self._register()
-            self.registered = Worker.objects.renew(self.worker.pk)
+            self.registered = Worker.objects.renew(self.worker.pk, clock_offset())
             active = active_run_ids()
             if active:
                 TaskRun.objects.all().renew_leases(active, self.worker.pk)
@@ -211,6 +211,7 @@ def on_ready(sender: Any = None, **signal: Any) -> None:
             pool=getattr(controller.pool_cls, "__module__", "").rpartition(".")[2],
             concurrency=controller.concurrency,
             queues=sorted(controller.app.amqp.queues.consume_from),
+            tasks=sorted(t for t in controller.app.tasks if not t.startswith("celery.")),
         )
     )
     _heart.start()

@@ -24,6 +24,8 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
+    "scheduling",  # before the admin, into whose pages it puts a banner
+    "dispatcher",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -31,8 +33,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    "scheduling",
-    "dispatcher",
     *env.list("EXTRA_APPS", default=[]),
 ]
 
@@ -133,6 +133,15 @@ CELERY_BROKER_URL = env.str(
     "CELERY_BROKER_URL", default=env.str("REDIS_URL", default="redis://localhost:6379/0")
 )
 CELERY_TIMEZONE = "UTC"
+
+# E-mail -------------------------------------------------------------------------------------------
+# Owners are told when a scheduled task starts failing, and when it works again.
+
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")  # into the dispatcher's output
+vars().update(EMAIL_CONFIG)
+EMAIL_TIMEOUT = 10  # seconds: Django's default, none, would let a frozen mail server hang us
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="minutehand@localhost")
+SITE_URL = env.str("SITE_URL", default="")
 
 # Minutehand ---------------------------------------------------------------------------------------
 # The list, with defaults, units and reasons, is dispatcher/conf.py.

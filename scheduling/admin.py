@@ -3,6 +3,7 @@ of it, and the button that runs it."""
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -21,6 +22,9 @@ from scheduling import masking, registry, wording
 from scheduling.clock import DatabaseNow, database_now
 from scheduling.forms import WALL_TIMES, ScheduledTaskForm, WallTimeField, WallTimeWidget
 from scheduling.models import ScheduledTask, ScheduledTaskQuerySet, StateReason
+from scheduling.stop import current_stop, is_everything_paused
+from scheduling.trail import Via, acting
+from scheduling.trail_admin import TrailAdmin
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset if question is None else queryset.filter(question)
 
 
-class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
+class ScheduledTaskAdmin(TrailAdmin):
     form = ScheduledTaskForm
     formfield_overrides = {
         models.DateTimeField: {"form_class": WallTimeField, "widget": WallTimeWidget}
@@ -87,7 +91,7 @@ class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gene
 
     now_fields: ClassVar[tuple[str, ...]] = ("state_now", "next_runs")
     form_fieldsets: ClassVar[Any] = (
-        (gettext_lazy("What runs"), {"fields": ("name", "task", "args", "kwargs")}),
+        (gettext_lazy("What runs"), {"fields": ("seen", "name", "task", "args", "kwargs")}),
         (
             gettext_lazy("When"),
             {
@@ -142,8 +146,10 @@ class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gene
     # Reading ------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Each row with the time at which it was read: one `now` for the page, no query more."""
-        return super().get_queryset(request).annotate(read_at=DatabaseNow())
+        """Each row with the time at which it was read, one `now` for the page, and whether
+        everything was paused then: no query more."""
+        rows = super().get_queryset(request)
+        return rows.annotate(read_at=DatabaseNow(), everything_paused=is_everything_paused())
 
     def get_fieldsets(self, request: HttpRequest, obj: ScheduledTask | None = None) -> Any:
         if obj is None:
@@ -168,7 +174,7 @@ class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gene
 
     @admin.display(description=gettext_lazy("next run"))
     def next_run(self, task: ScheduledTask) -> str:
-        slots, problem = wording.upcoming_or_problem(task, 1, _read_at(task))
+        slots, problem = _upcoming(task, 1)
         if not slots:
             return format_html('<span class="mh-quiet" title="{}">–</span>', problem)
         return format_html(
@@ -196,7 +202,7 @@ class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gene
     @admin.display(description=gettext_lazy("next runs"))
     def next_runs(self, task: ScheduledTask) -> str:
         """The next slots on the clock of the task and in UTC, and the start where it is later."""
-        slots, problem = wording.upcoming_or_problem(task, PREVIEW, _read_at(task))
+        slots, problem = _upcoming(task, PREVIEW)
         if not slots:
             return format_html('<span class="mh-quiet">{}</span>', problem or _("None."))
         heads = [task.timezone] + ([] if task.timezone == "UTC" else ["UTC"])
@@ -237,9 +243,6 @@ class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gene
             obj.save(update_fields=form.written_columns())
         else:
             obj.save()
-        if "enabled" in form.changed_data:
-            paused = ScheduledTask.objects.filter(pk=obj.pk, state_reason=StateReason.PAUSED)
-            paused.keep(state_reason_by=str(request.user)[:200])
         self._advise(request, obj)
 
     def _advise(self, request: HttpRequest, obj: ScheduledTask) -> None:
@@ -317,7 +320,11 @@ class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gene
         ]
 
     def button_url(self, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
-        wrapped = self.admin_site.admin_view(require_POST(view))
+        def in_their_name(request: HttpRequest, pk: int) -> HttpResponse:
+            with acting(Via.ADMIN, request.user):
+                return view(request, pk)
+
+        wrapped = self.admin_site.admin_view(require_POST(in_their_name))
         return path(f"<int:pk>/{name}/", wrapped, name=f"scheduling_scheduledtask_{name}")
 
     def pause_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -384,9 +391,15 @@ def _for_reading(fieldset: Any) -> Any:
     """The fieldset with the read-only twins in place of fields that would show too much."""
     title, options = fieldset
     twins = {*WALL_TIMES, "args", "kwargs"}
-    fields = tuple(f"shown_{name}" if name in twins else name for name in options["fields"])
+    shown = (name for name in options["fields"] if name != "seen")
+    fields = tuple(f"shown_{name}" if name in twins else name for name in shown)
     return title, {**options, "fields": fields}
 
 
-def _read_at(task: ScheduledTask) -> Any:
-    return getattr(task, "read_at", None) or database_now()
+def _upcoming(task: ScheduledTask, n: int) -> tuple[list[datetime], str]:
+    """The next slots, or why there are none, by what the page's own query has read."""
+    now = getattr(task, "read_at", None) or database_now()
+    paused = getattr(task, "everything_paused", None)
+    return wording.upcoming_or_problem(
+        task, n, now, current_stop() is not None if paused is None else bool(paused)
+    )

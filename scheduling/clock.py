@@ -1,5 +1,6 @@
 """The time of the database: the one clock that every process shares."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,3 +43,11 @@ def database_now() -> datetime:
         value = cursor.fetchone()[0]
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def clock_offset() -> float:
+    """This machine's clock minus the database's, in seconds."""
+    connection.ensure_connection()  # or the time that it takes would count
+    before = time.time()
+    now = database_now().timestamp()
+    return (before + time.time()) / 2 - now

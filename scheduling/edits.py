@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
+from scheduling import trail
 from scheduling.clock import database_now
 from scheduling.locking import locked, retry_contention
 from scheduling.schedules import ScheduleError
@@ -71,8 +72,27 @@ BATCH = 200
 Write = Callable[..., Any]
 
 
-def decides(columns: Iterable[str]) -> bool:
-    return not set(DECIDING).isdisjoint(columns)
+#: Columns that people set and that leave the runs alone; the audit trail keeps them too.
+OTHERS = (
+    "name",
+    "description",
+    "owner",
+    "group",
+    "misfire_policy",
+    "misfire_grace_seconds",
+    "overlap_policy",
+    "max_retries",
+    "retry_delay_seconds",
+    "retry_backoff",
+    "on_lost",
+    "pause_after_failures",
+    "paused_until",
+)
+
+
+def is_edit(columns: Iterable[str]) -> bool:
+    """Whether to write these columns is an edit; else they are the scheduler's."""
+    return not {*DECIDING, *OTHERS}.isdisjoint(columns)
 
 
 def create(row: "ScheduledTask", write: Write) -> None:
@@ -84,9 +104,19 @@ def create(row: "ScheduledTask", write: Write) -> None:
         row.next_run_at = row.first_slot(now) if row.enabled else None
         if not row.enabled:
             row.state_reason, row.state_reason_at = "paused", now
+            row.state_reason_by = str(trail.actor().by or "")[:200]
         write()
-        _announce(None, row, now)
+        with trail.one_edit():
+            _announce(None, row, now)
         _refresh(row)
+        trail.record([row], trail.CREATED, now)
+
+
+def record_creation(rows: list["ScheduledTask"]) -> None:
+    """The audit trail of rows that were inserted without an edit transaction."""
+    if rows and any(row.pk is None for row in rows):  # MySQL returns no ids from a bulk insert
+        rows = list(type(rows[0]).objects.filter(name__in=[row.name for row in rows]))
+    trail.record(rows, trail.CREATED, database_now())
 
 
 @retry_contention
@@ -101,13 +131,14 @@ def save(row: "ScheduledTask", write: Write, columns: Iterable[str] | None = Non
         write(update_fields=_written_columns(row, columns))
         _follow_up(old, now)
         _refresh(row)
+        trail.record_changes([(old, row)], now)
 
 
 def _written_columns(row: "ScheduledTask", columns: Iterable[str] | None) -> list[str]:
     if columns is not None:
         return [name for name in {*columns, "updated_at"} if name not in KEPT]
     columns = [field.name for field in row._meta.concrete_fields if not field.primary_key]
-    skipped = KEPT | {"name_key", "created_at"}
+    skipped = KEPT | {"name_key", "created_at", *row.unreadable}
     if row._stored is not None and row._stored.get("enabled") == row.enabled:
         skipped |= {"enabled"}
     return [name for name in columns if name not in skipped]
@@ -129,9 +160,14 @@ def _follow_up(
     params: dict[str, Any] | None = None,
 ) -> None:
     """Compare the row with what it was, and settle everything that follows from the difference."""
+    with trail.one_edit():
+        _settle(old, now, by, params)
+
+
+def _settle(old: "ScheduledTask", now: datetime, by: Any, params: dict[str, Any] | None) -> None:
     new = type(old).objects.get(pk=old.pk)
     changed = {name for name in DECIDING if getattr(old, name) != getattr(new, name)}
-    if not changed:
+    if not changed and old.state_reason != "set_aside":  # whatever was edited may have cured it
         return
     rearmed = not changed.isdisjoint(RULE)
     if rearmed and not new.enabled and old.state_reason == "finished":
@@ -157,7 +193,7 @@ def _paused(
         "state_reason": "paused",
         "state_reason_params": params or {},
         "state_reason_at": now,
-        "state_reason_by": str(by or "")[:200],
+        "state_reason_by": str((trail.actor().by if by is None else by) or "")[:200],
     }
 
 
@@ -207,8 +243,10 @@ def delete(row: "ScheduledTask", write: Write) -> tuple[int, dict[str, int]]:
         old = locked(type(row).objects.filter(pk=row.pk)).first()
         if old is None:
             return 0, {}
-        _announce(old, None, database_now())
+        now = database_now()
+        _announce(old, None, now)
         deleted: tuple[int, dict[str, int]] = write()
+        trail.record([old], trail.DELETED, now)
         return deleted
 
 
@@ -249,18 +287,18 @@ def _switch(
             setattr(stored, name, value)
         if stored.enabled:
             stored.clean()  # to resume a schedule without a further slot is refused
-        # Through `save_base`, not `.update()`: a person's change must reach the audit trail.
         stored.updated_at = now
         stored.save_base(update_fields=frozenset([*columns, "updated_at"]))
         _follow_up(old, now, by, params)
         _refresh(row)
+        trail.record_changes([(old, row)], now, by=by)
     action = "resumed" if columns["enabled"] else "paused"
     logger.info("Scheduled task %s was %s", row.name, action, extra={"action": action})
     return True
 
 
 def update_each(rows: "QuerySet[ScheduledTask]", columns: dict[str, Any]) -> int:
-    """`QuerySet.update` of deciding columns: an edit of each row, batch by batch."""
+    """`QuerySet.update` of what people set: an edit of each row, batch by batch."""
     ids = list(rows.order_by("pk").values_list("pk", flat=True))
     return sum(
         _update_batch(rows.model, ids[start : start + BATCH], columns)
@@ -278,11 +316,13 @@ def _update_batch(
         written = model.objects.filter(pk__in=[old.pk for old in olds]).keep(**columns)
         for old in olds:
             _follow_up(old, now)
+        news = model.objects.in_bulk([old.pk for old in olds])
+        trail.record_changes([(old, news[old.pk]) for old in olds], now)
         return written
 
 
 def bulk_update_each(objs: list["ScheduledTask"], names: list[str]) -> int:
-    """`bulk_update` of deciding columns: an edit of each row."""
+    """`bulk_update` of what people set: an edit of each row."""
     return sum(
         _update_batch(type(obj), [obj.pk], {name: getattr(obj, name) for name in names})
         for obj in objs

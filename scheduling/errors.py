@@ -66,6 +66,12 @@ MESSAGES = {
     "interval_too_short": "The interval is shorter than one second. Use 1 second or more.",
     "interval_too_long": "The interval is longer than 10 years (%(limit)s days). Use a shorter "
     "one, or a cron expression.",
+    # columns that raw SQL has spoilt
+    "unreadable": "The stored value of %(column)s cannot be read. Write a valid one.",
+    "unknown_choice": "“%(text)s” is not a %(column)s. Use one of %(choices)s.",
+    "wrong_shape": "The stored %(column)s is not a JSON %(shape)s. Write one.",
+    "not_a_number": "The stored %(column)s “%(text)s” is not a whole number. Write one.",
+    "no_task": "The row names no task. Choose one.",
     # warnings: accepted, but probably not meant
     "step_beyond_range": "%(part)s: the step in “%(text)s” is longer than the range, so only "
     "%(value)s matches.",

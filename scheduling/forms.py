@@ -8,11 +8,13 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 
-from scheduling import masking, registry
+from scheduling import changes, masking, registry
 from scheduling.cleaning import KIND_FIELDS, schedule_error
+from scheduling.locking import locked
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
 from scheduling.wording import in_zone
@@ -103,6 +105,9 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
 
     instance: ScheduledTask
 
+    #: The newest row of the audit trail when the page was made: whoever saves has seen it.
+    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
     class Meta:
         field_classes = {"args": ArgumentsField, "kwargs": ArgumentsField}
         widgets = {
@@ -115,7 +120,10 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._before = {name: getattr(self.instance, name) for name in self.fields}
+        self._before = {
+            name: getattr(self.instance, name) for name in self.fields if name != "seen"
+        }
+        self.initial["seen"] = self._trail().values_list("history_id", flat=True).first() or 0
         for field in self.fields.values():
             field.show_hidden_initial = False  # Django's guess for defaults that are functions
         for name in {*WALL_TIMES} & {*self.fields}:
@@ -156,6 +164,7 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
         for name in WALL_TIMES:
             if data.get(name) is not None:
                 self._read_in_zone(name)
+        self._refuse_if_stale()
         return data
 
     def _read_in_zone(self, name: str) -> None:
@@ -189,13 +198,65 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
                     del error.error_dict[name][1:]
         super().add_error(field, error)
 
+    # What others changed meanwhile ----------------------------------------------------------------
+
+    def _trail(self) -> Any:
+        """The rows of the audit trail about this task, newest first."""
+        return ScheduledTask.history.filter(id=self.instance.pk or 0)
+
+    def _refuse_if_stale(self) -> None:
+        """Refuse to undo what was changed since the page was made, and say who changed what.
+
+        Nothing is lost: shown again, the form has what was typed, and the others' values where
+        nothing was. Saved then, it is saved by somebody who knows.
+        """
+        seen = self.cleaned_data.get("seen")
+        if seen is None or self.instance.pk is None:
+            return
+        if connection.in_atomic_block:  # of two who save at the same time, one is the first
+            locked(ScheduledTask.objects.filter(pk=self.instance.pk).values_list("pk")).first()
+        newer = list(self._trail().filter(history_id__gt=seen))
+        if not newer:
+            return
+        before = self._trail().filter(history_id=seen).first()
+        told = changes.told(newer, before, self.instance.timezone)
+        names = {change.name for one in told for change in one.changes} & {*self._before}
+        if names:
+            self._show_theirs(names, self._page_of(before), self._page_of(newer[0]))
+            self.add_error(None, [_("This job was changed while you had it open:")])
+            self.add_error(None, [_sentence(one) for one in told if one.changes])
+            self.add_error(None, _("Nothing is saved yet. Look at the form and save it again."))
+
+    def _page_of(self, entry: Any) -> "ScheduledTaskForm":
+        """The form as it showed the task when it stood so."""
+        return type(self)(instance=entry.history_object if entry else ScheduledTask())
+
+    def _show_theirs(
+        self, names: Iterable[str], seen: "ScheduledTaskForm", newest: "ScheduledTaskForm"
+    ) -> None:
+        for name in names:
+            field = self.fields[name]
+            if not field.has_changed(seen.get_initial_for_field(field, name), self[name].data):
+                self._show(name, newest)
+        self._show("seen", newest)
+
+    def _show(self, name: str, page: "ScheduledTaskForm") -> None:
+        value = page.get_initial_for_field(page.fields[name], name)
+        self.fields[name].bound_data = lambda data, initial: value  # type: ignore[method-assign]
+
     # Writing ------------------------------------------------------------------------------------
 
     def written_columns(self) -> list[str]:
         """The columns that the person changed, and those that a constraint ties to them."""
         row = self.instance
-        changed = {name for name in self.fields if getattr(row, name) != self._before[name]}
+        changed = {name for name, value in self._before.items() if getattr(row, name) != value}
         for tied in TIED:
             if changed.intersection(tied):
                 changed.update(tied)
         return sorted(changed)
+
+
+def _sentence(one: changes.Told) -> str:
+    """`2026-11-21 09:00:00 CET, ada (admin): Description: “a” → “b”`"""
+    fields = "; ".join(f"{c.label}: “{c.old}” → “{c.new}”" for c in one.changes)
+    return f"{one.when}, {one.by or '–'} ({one.via}): {fields}"

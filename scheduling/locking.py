@@ -5,13 +5,14 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import OperationalError, connection
 from django.db.models import QuerySet
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 Q = TypeVar("Q", bound="QuerySet[Any]")
 R = TypeVar("R")
 
@@ -47,14 +48,14 @@ def is_contention(error: OperationalError) -> bool:
     return "database is locked" in str(error) or "table is locked" in str(error)
 
 
-def retry_contention(function: Callable[..., R]) -> Callable[..., R]:
+def retry_contention(function: Callable[P, R]) -> Callable[P, R]:
     """Run the function again, three times in all, when the database chose it as the victim.
 
     Only the outermost transaction can be tried again: inside an open one the error passes through.
     """
 
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> R:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         for attempt in range(1, TRIES + 1):
             try:
                 return function(*args, **kwargs)

@@ -1,24 +1,31 @@
 """`ScheduledTask`: what should run and when. One row per schedule."""
 
 import functools
-from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import NotSupportedError, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone as django_timezone
 from django.utils.translation import gettext_lazy as _
 
-from scheduling import cleaning, edits, policies, registry
+from scheduling import cleaning, edits, policies, reading, registry, trail
 from scheduling.clock import DatabaseNow, database_now
+from scheduling.locking import locked
 from scheduling.schedules import Cron, Interval, OneTime, Schedule
+from scheduling.stop import Stop as Stop  # here Django finds it
+from scheduling.stop import is_everything_paused
 
 #: How long a row that was set aside waits for its next try.
 SET_ASIDE_RETRY = timedelta(days=1)
+
+_FIRST_MOMENT = datetime(1000, 1, 1, tzinfo=UTC)
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 
 TEN_YEARS = 10 * 366 * 24 * 3600
 
@@ -59,14 +66,26 @@ class StateReason(models.TextChoices):
 class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
     """Questions about schedules, and writes that keep their runs true."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._iterable_class = reading.ReadableIterable
+
     def evaluated(self, now: datetime) -> "ScheduledTaskQuerySet":
         """Enabled, and not set aside less than a day ago."""
         fresh = Q(state_reason=StateReason.SET_ASIDE, state_reason_at__gt=now - SET_ASIDE_RETRY)
         return self.filter(enabled=True).exclude(fresh)
 
     def due(self, now: datetime, horizon: datetime) -> "ScheduledTaskQuerySet":
-        """With a slot up to `horizon` that is not planned, or with none computed yet."""
-        return self.evaluated(now).filter(Q(next_run_at__lte=horizon) | Q(next_run_at=None))
+        """With a slot up to `horizon` that is not planned, or with none computed yet; none of
+        them while everything is paused."""
+        unplanned = Q(next_run_at__lte=horizon) | Q(next_run_at=None)
+        return self.evaluated(now).filter(unplanned, ~is_everything_paused())
+
+    def distrust(self) -> int:
+        """Forget next slots that lie outside the calendar (raw SQL), so that they are computed:
+        the due rows are found by them."""
+        outside = Q(next_run_at__lt=_FIRST_MOMENT) | Q(next_run_at__gte=_LAST_MOMENT)
+        return self.filter(outside, enabled=True).keep(next_run_at=None)
 
     def resumable(self, now: datetime) -> "ScheduledTaskQuerySet":
         return self.filter(enabled=False, state_reason=StateReason.PAUSED, paused_until__lte=now)
@@ -77,28 +96,46 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
 
     def set_aside(self, code: str, message: str, now: datetime) -> int:
         """Stop evaluating the rows, with the reason; tried again after an edit, or a day."""
-        return self.filter(enabled=True).keep(
-            state_reason=StateReason.SET_ASIDE,
-            state_reason_params={"code": code, "message": message[:500]},
-            state_reason_at=now,
-            state_reason_by="",
-            next_run_at=None,
-        )
+        reason, params = StateReason.SET_ASIDE, {"code": code, "message": message[:500]}
+        rows = self.filter(enabled=True)
+        with transaction.atomic():
+            before = rows.only("state_reason", "state_reason_params")
+            # Every day it is tried again; that it failed again in the same way is no news.
+            known = (reason, params)
+            news = [r.pk for r in before if (r.state_reason, r.state_reason_params) != known]
+            written = rows.keep(
+                state_reason=reason,
+                state_reason_params=params,
+                state_reason_at=now,
+                state_reason_by="",
+                next_run_at=None,
+            )
+            trail.record_by_scheduler(self.model.objects.filter(pk__in=news), now)
+        return written
+
+    def bring_back(self, now: datetime) -> None:
+        """Note that rows of the selection, set aside until now, are evaluated again."""
+        trail.record_by_scheduler(self, now)
 
     def finish(self, now: datetime) -> int:
         """Disable rows that have no further slot."""
-        return self.filter(enabled=True, next_run_at=None).keep(
-            enabled=False,
-            state_reason=StateReason.FINISHED,
-            state_reason_params={},
-            state_reason_at=now,
-            state_reason_by="",
-        )
+        with transaction.atomic():
+            over = locked(self.filter(enabled=True, next_run_at=None).order_by("pk"))
+            rows = self.model.objects.filter(pk__in=list(over.values_list("pk", flat=True)))
+            written = rows.keep(
+                enabled=False,
+                state_reason=StateReason.FINISHED,
+                state_reason_params={},
+                state_reason_at=now,
+                state_reason_by="",
+            )
+            trail.record_by_scheduler(rows, now)
+        return written
 
     def update(self, **columns: Any) -> int:
-        """As Django's, but a change of what decides a slot or travels with a run is an edit of
-        each row, in batches: its unstarted runs follow. It validates nothing, as Django's."""
-        if not edits.decides(columns):
+        """As Django's, but a change of what people set is an edit of each row, in batches: its
+        unstarted runs follow, and the audit trail. It validates nothing, as Django's."""
+        if not edits.is_edit(columns):
             return super().update(**columns)
         return edits.update_each(self, columns)
 
@@ -108,11 +145,25 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         self, objs: Iterable["ScheduledTask"], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
         names = list(fields)
-        if not edits.decides(names):
+        if not edits.is_edit(names):
             return super().bulk_update(objs, names, batch_size=batch_size)
         return edits.bulk_update_each(list(objs), names)
 
     bulk_update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_create(  # type: ignore[override]  # the options are refused, not named
+        self, objs: Iterable["ScheduledTask"], batch_size: int | None = None, **options: Any
+    ) -> list["ScheduledTask"]:
+        """As Django's, with the audit trail. It validates nothing, as Django's, and plans nothing:
+        the next tick does, from `armed_at` on. It cannot update rows, which would be no edit."""
+        if any(options.values()):
+            raise NotSupportedError("Scheduled tasks cannot be inserted with conflicts.")
+        with transaction.atomic():
+            rows = super().bulk_create(objs, batch_size=batch_size)
+            edits.record_creation(rows)
+        return rows
+
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete row by row, so that what each still owes is recorded."""
@@ -233,7 +284,10 @@ class ScheduledTask(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text=_("Who is asked when it fails: a name or a mail address."),
+        help_text=_(
+            "Is told by mail when it starts failing and when it works again: a mail address, or "
+            "the name of a user who has one."
+        ),
     )
     group = models.CharField(
         _("group"),
@@ -443,6 +497,19 @@ class ScheduledTask(models.Model):
         _("changed"), default=django_timezone.now, db_default=DatabaseNow(), editable=False
     )
 
+    history = trail.Trail(
+        verbose_name=_("change of a scheduled task"),
+        verbose_name_plural=_("changes of scheduled tasks"),
+        excluded_fields=[
+            "name_key",
+            "next_run_at",
+            "last_run_at",
+            "slots_used",
+            "state_reason_at",
+            "state_reason_by",
+            "updated_at",
+        ],
+    )
     objects: ClassVar[ScheduledTaskQuerySet] = cast(
         ScheduledTaskQuerySet, ScheduledTaskQuerySet.as_manager()
     )
@@ -450,6 +517,7 @@ class ScheduledTask(models.Model):
     class Meta:
         verbose_name = _("scheduled task")
         verbose_name_plural = _("scheduled tasks")
+        base_manager_name = "objects"  # as `run.scheduled_task` reads, spoilt rows too
         ordering = ("name", "pk")
         indexes = (
             models.Index(fields=("enabled", "next_run_at"), name="scheduledtask_due"),
@@ -507,6 +575,7 @@ class ScheduledTask(models.Model):
 
     def schedule(self) -> Schedule:
         """The schedule as a value; `ScheduleError` if the columns do not make one."""
+        reading.check_readable(self)
         if self.kind == Kind.CRON:
             return Cron(self.cron_expression, self.timezone)
         if self.kind == Kind.INTERVAL:
@@ -535,12 +604,19 @@ class ScheduledTask(models.Model):
         following = self.window().next_after(slot)
         return slot + policies.jitter(self.pk, slot, self.jitter_seconds, following)
 
-    def upcoming(self, n: int, *, now: datetime | None = None) -> list[datetime]:
+    def upcoming(
+        self, n: int, *, now: datetime | None = None, everything_paused: bool | None = None
+    ) -> list[datetime]:
         """The next at most `n` slots (UTC) that will run, planned already or not.
 
-        Empty when the schedule is not evaluated. Raises `ScheduleError` if it is not valid.
+        Empty when the schedule is not evaluated, or everything is paused (looked up if not
+        given). Raises `ScheduleError` if it is not valid.
         """
         if not self.enabled or self.state_reason == StateReason.SET_ASIDE or n <= 0:
+            return []
+        if everything_paused is None:
+            everything_paused = Stop.objects.in_force().exists()
+        if everything_paused:
             return []
         now = now or database_now()
         skipped, left = set(self.skip_slots), self.slots_left()
@@ -619,3 +695,11 @@ class ScheduledTask(models.Model):
         self._stored = {name: self.__dict__.get(name) for name in edits.DECIDING}
 
     _stored: dict[str, Any] | None = None
+
+    #: What stands for stored values that cannot be read (see `scheduling.reading`).
+    stand_ins: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Columns whose stored value cannot be read, and for which nobody gave another one."""
+        return [name for name, value in self.stand_ins.items() if getattr(self, name) is value]

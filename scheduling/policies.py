@@ -1,7 +1,7 @@
 """The rules that decide what a slot becomes: window, misfire, jitter, retry. Pure: no Django."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -126,6 +126,29 @@ def _catch_up_from(
         return min(now - misfire.grace - _INSTANT, due)
     kept = window.newest(after, due, CATCH_UP_LIMIT if misfire.policy == "run_all" else 1)
     return kept[0] - _INSTANT if kept else after
+
+
+def overtaken(
+    waiting: Iterable[tuple[datetime, datetime]],
+    keep_from: datetime | None,
+    *,
+    now: datetime,
+    misfire: Misfire,
+) -> list[datetime]:
+    """Which planned slots do not run any more, because they could not be published in time.
+
+    `waiting`: (slot, start) of the slots up to now that have not started, oldest first.
+    `keep_from`: of the slots up to now, whatever became of them, the newest (`run_latest`) or the
+    last of the newest CATCH_UP_LIMIT (`run_all`; None where there are fewer). Late is what should
+    have *started* longer ago than the grace: the jitter of a slot is no lateness. As in planning,
+    one late slot is enough for `run_latest` to run the newest only.
+    """
+    late = [slot for slot, start_at in waiting if start_at < now - misfire.grace]
+    if not late:
+        return []
+    if misfire.policy == "skip":
+        return late
+    return [slot for slot, _ in waiting if keep_from is not None and slot < keep_from]
 
 
 def jitter(seed: object, slot: datetime, seconds: int, next_slot: datetime | None) -> timedelta:

@@ -1,4 +1,5 @@
-"""The one seam upwards: a schedule was created, edited, paused, resumed or deleted."""
+"""The seam upwards: a schedule was created, edited, paused, resumed or deleted, or all of them
+may run again."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,3 +26,6 @@ class Change:
 #: Sent as `send(sender=ScheduledTask, change=Change(...))`, inside the transaction of the change,
 #: with the ScheduledTask row locked. An exception of a receiver undoes the change.
 schedule_changed = Signal()
+
+#: Sent as `send_robust(sender=Stop)` after the commit that ended a pause of everything.
+everything_resumed = Signal()

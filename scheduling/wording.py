@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from scheduling import reading
 from scheduling.cleaning import schedule_error
 from scheduling.models import Kind, ScheduledTask, StateReason
 from scheduling.schedules import ScheduleError
@@ -74,18 +75,24 @@ def schedule_text(task: ScheduledTask) -> str:
 def problem_of(task: ScheduledTask) -> str:
     """Why the columns make no schedule; "" where they make one."""
     try:
+        reading.check(task)
         task.window()
     except Exception as error:
         return _sentence(error)
     return ""
 
 
-def upcoming_or_problem(task: ScheduledTask, n: int, now: datetime) -> tuple[list[datetime], str]:
-    """The next slots, or why they cannot be told. A task that is set aside has none."""
+def upcoming_or_problem(
+    task: ScheduledTask, n: int, now: datetime, everything_paused: bool
+) -> tuple[list[datetime], str]:
+    """The next slots, or why there are none to tell: a task that is set aside has none, and none
+    has any while everything is paused."""
     if task.state_reason == StateReason.SET_ASIDE:
         return [], state_reason_text(task)
+    if everything_paused and task.enabled:
+        return [], _("Everything is paused.")
     try:
-        return task.upcoming(n, now=now), ""
+        return task.upcoming(n, now=now, everything_paused=everything_paused), ""
     except Exception as error:
         return [], _sentence(error)
 
@@ -116,7 +123,8 @@ def state_reason_text(task: ScheduledTask) -> str:
         return problem_of(task) or _noted_message(task)
     if state == StateReason.FINISHED:
         return _("It has no further slot.")
-    failures = task.state_reason_params.get("failures")
+    params = task.state_reason_params
+    failures = params.get("failures") if isinstance(params, dict) else None
     if state == StateReason.PAUSED and isinstance(failures, int):
         return _("Paused after %(count)d failed or lost runs in a row.") % {"count": failures}
     return _noted_message(task)

@@ -8,9 +8,12 @@ zone's clock is up to a day away from UTC, so only `FIRST <= instant < LAST` is 
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import TZPATH, ZoneInfo, available_timezones
+
+import tzdata  # type: ignore[import-untyped]
 
 from scheduling.errors import ScheduleError, shortened
 
@@ -54,6 +57,27 @@ def zone(name: object, field: str = "timezone") -> ZoneInfo:
     if alike:
         raise ScheduleError("timezone_case", field, text=shortened(name), instead=alike)
     raise ScheduleError("unknown_timezone", field, text=shortened(name))
+
+
+@cache
+def tzdata_version() -> str:
+    """Which time zone rules this process computes with: `2026a`, or "" where nothing says so.
+
+    As zoneinfo does: the system's where it has them, else those of the package `tzdata`.
+    """
+    for directory in map(Path, TZPATH):
+        if (directory / "UTC").exists():
+            return _system_version(directory)
+    return str(tzdata.IANA_VERSION)
+
+
+def _system_version(directory: Path) -> str:
+    """The first line of tzdata.zi is `# version 2026a`."""
+    try:
+        with (directory / "tzdata.zi").open() as file:
+            return file.readline().rpartition(" ")[2].strip()[:20]
+    except OSError:
+        return ""
 
 
 def _same_but_for_case(name: object) -> str | None:

@@ -70,6 +70,7 @@ class Server:
     """One server process: `url`, `start`, `stop`, `kill`, `freeze`, `thaw`, `close`."""
 
     graceful = signal.SIGTERM
+    start_timeout = START_TIMEOUT
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="minutehand-"))
@@ -83,7 +84,7 @@ class Server:
 
     def start(self) -> "Server":
         """Starts it and returns when it answers."""
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + self.start_timeout
         while not self._try_to_start(deadline):
             if time.monotonic() > deadline:
                 self.kill()

@@ -1,5 +1,5 @@
 """The admin of what happened. Each module registers its own."""
 
-from dispatcher.admin import processes, runs, scheduled_tasks
+from dispatcher.admin import processes, runs, scheduled_tasks, stop
 
-__all__ = ["processes", "runs", "scheduled_tasks"]
+__all__ = ["processes", "runs", "scheduled_tasks", "stop"]

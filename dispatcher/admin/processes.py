@@ -12,7 +12,19 @@ from scheduling.wording import duration_text
 class WorkerAdmin(ReadOnlyAdmin):
     list_display = ("hostname", "pid", "pool", "concurrency", "began", "seen", "ended")
     search_fields = ("hostname",)
-    fields = ("hostname", "pid", "pool", "concurrency", "queues", "began", "seen", "ended", "id")
+    fields = (
+        "hostname",
+        "pid",
+        "pool",
+        "concurrency",
+        "queues",
+        "tasks",
+        "clock_offset",
+        "began",
+        "seen",
+        "ended",
+        "id",
+    )
 
     @admin.display(description=gettext_lazy("started"), ordering="started_at")
     def began(self, worker: Worker) -> str:

@@ -15,6 +15,7 @@ from dispatcher.admin.reading import LARGE, run_url, status_link
 from dispatcher.models import Status, TaskRun
 from scheduling.admin import ScheduledTaskAdmin, StateFilter, table
 from scheduling.models import ScheduledTask, ScheduledTaskQuerySet
+from scheduling.stop import current_stop
 from scheduling.wording import duration_text, moment_text
 
 #: How many of its runs the page of a scheduled task shows.
@@ -91,6 +92,14 @@ class DispatchedTaskAdmin(ScheduledTaskAdmin):
             '<a href="{}?scheduled_task__id__exact={}">{}</a>', every, task.pk, _("All its runs")
         )
         return format_html("<div>{}{}</div>", table(heads, rows), link)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may = self.has_pause_permission(request) and current_stop() is None
+        return super().changelist_view(
+            request, (extra_context or {}) | {"may_pause_everything": may}
+        )
 
     # Run now --------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
-"""What happened: runs and their attempts, ticks, and the worker processes."""
+"""What happened: runs and their attempts, ticks, the worker processes, and what fails."""
 
+from dispatcher.models.failing import Failing
 from dispatcher.models.process import Tick, Worker
 from dispatcher.models.run import RunAttempt, Status, TaskRun, Trigger
 
-__all__ = ["RunAttempt", "Status", "TaskRun", "Tick", "Trigger", "Worker"]
+__all__ = ["Failing", "RunAttempt", "Status", "TaskRun", "Tick", "Trigger", "Worker"]

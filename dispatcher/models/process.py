@@ -19,9 +19,12 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self, now: datetime) -> "WorkerQuerySet":
         return self.filter(lease_until__gt=now, stopped_at=None)
 
-    def renew(self, worker: UUID) -> bool:
+    def renew(self, worker: UUID, clock_offset: float) -> bool:
+        rows = self.filter(pk=worker)
         return bool(
-            self.filter(pk=worker).update(seen_at=DatabaseNow(), lease_until=database_in(LEASE))
+            rows.update(
+                seen_at=DatabaseNow(), lease_until=database_in(LEASE), clock_offset=clock_offset
+            )
         )
 
     def stop(self, worker: UUID) -> bool:
@@ -41,6 +44,9 @@ class Worker(models.Model):
     pool = models.CharField(_("pool"), max_length=100, blank=True, default="")
     concurrency = models.PositiveIntegerField(_("concurrency"), null=True)
     queues = models.JSONField(_("queues"), default=list)
+    tasks = models.JSONField(_("tasks"), null=True)  # the names that it knows, Celery's left out
+    # Its clock minus the database's, at its last word.
+    clock_offset = models.FloatField(_("clock off by (seconds)"), null=True)
     started_at = models.DateTimeField(_("started"))
     seen_at = models.DateTimeField(_("last seen"))
     lease_until = models.DateTimeField(_("alive until"), null=True)
@@ -105,6 +111,7 @@ class Tick(models.Model):
     missed = models.PositiveIntegerField(_("missed"), default=0)
     set_aside = models.PositiveIntegerField(_("set aside"), default=0)
     lost = models.PositiveIntegerField(_("lost"), default=0)
+    tzdata = models.CharField(_("time zone data"), max_length=20, blank=True, default="")
     error = models.TextField(_("error"), blank=True, default="")
 
     objects: ClassVar[TickQuerySet] = cast(TickQuerySet, TickQuerySet.as_manager())

@@ -30,6 +30,10 @@ UNSTARTED = (Status.PLANNED, Status.PUBLISHED)
 WAITING = (*UNSTARTED, Status.RETRYING)
 #: Started and not ended.
 ACTIVE = (Status.RUNNING, Status.RETRYING)
+#: Ended badly: what `pause_after_failures` counts and an owner is told of.
+BAD = (Status.FAILED, Status.LOST)
+#: Ended as its function made it end: what says whether a scheduled task works.
+COUNTED = (Status.SUCCEEDED, *BAD)
 #: Ended; nothing leaves these, but a late end that corrects `lost`.
 ENDED = (
     Status.SUCCEEDED,

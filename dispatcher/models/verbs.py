@@ -1,7 +1,8 @@
 """Every legal transition of a run, as a verb, and the questions that the stages ask.
 
 Each verb filters on the old state, writes in one UPDATE and says whether it won. That UPDATE is
-the lock: of two processes that try the same arrow, one is told 1 and the other 0.
+the lock: of two processes that try the same arrow, one is told 1 and the other 0. A verb that is
+stopped by the database, because of another writer, is tried again: its condition makes that safe.
 """
 
 from collections.abc import Collection
@@ -12,12 +13,14 @@ from uuid import UUID
 
 from django.db import models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Greatest
 
 from dispatcher.models.process import LEASE
 from dispatcher.models.status import ACTIVE, ENDED, UNSTARTED, WAITING, Status, Trigger
 from scheduling.clock import DatabaseNow, database_in
+from scheduling.locking import retry_contention
 from scheduling.models import ScheduledTask
+from scheduling.stop import is_everything_paused
 
 if TYPE_CHECKING:
     from dispatcher.models.run import TaskRun
@@ -68,6 +71,10 @@ class End:
         }
 
 
+#: The state of a run whose message is in the broker.
+_PUBLISHED = Case(
+    When(status=Status.RETRYING, then=Value(Status.RETRYING)), default=Value(Status.PUBLISHED)
+)
 #: What every end clears.
 RELEASED: dict[str, Any] = {"publish_at": None, "lease_until": None, "holds": None, "waits": None}
 
@@ -90,20 +97,37 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
     def of_schedule(self) -> "TaskRunQuerySet":
         return self.filter(trigger=Trigger.SCHEDULE)
 
+    def not_held(self) -> "TaskRunQuerySet":
+        """Without the runs of schedules while everything is paused."""
+        return self.filter(_not_held())
+
+    def untouched(self) -> "TaskRunQuerySet":
+        """Runs of slots that have not started and that no gate has seen."""
+        return self.unstarted().of_schedule().filter(attempt=0, waits=None, reason="")
+
     def publishable(self, now: datetime) -> "TaskRunQuerySet":
         """Never handed to the broker, or retrying without a message, and due for it."""
         unsent = Q(status=Status.PLANNED) | Q(
             status=Status.RETRYING, start_at__gt=now - UNSTARTED_GRACE
         )
-        return self.filter(unsent, publish_at__lte=now, start_at__lte=now + HORIZON)
+        return self.not_held().filter(unsent, publish_at__lte=now, start_at__lte=now + HORIZON)
 
     def overdue(self, now: datetime) -> "TaskRunQuerySet":
-        """Published, not started, and past the time to look again."""
-        return self.filter(
+        """Published, not started, and past the time to look again. Not those that wait for a run
+        of their scheduled task that goes on: its end publishes them."""
+        holder = self.model._base_manager.filter(holds=OuterRef("scheduled_task_id"))
+        in_line = Q(waits__isnull=False) | Q(reason="takes_turns")
+        return self.not_held().filter(
+            ~Q(in_line, Exists(holder)),
             status__in=(Status.PUBLISHED, Status.RETRYING),
             publish_at__lte=now,
             start_at__lte=now - UNSTARTED_GRACE,
         )
+
+    def started_at_first_sending(self) -> "TaskRunQuerySet":
+        """Started by the only message that they ever had."""
+        sent_once = Q(published_at__lt=F("start_at") + UNSTARTED_GRACE, attempt=1, retries=0)
+        return self.filter(sent_once, started_at__isnull=False)
 
     def lost(self) -> "TaskRunQuerySet":
         """Running, and their worker's word is broken, by the database's clock."""
@@ -114,10 +138,12 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
 
     # Publish: planned -> published ----------------------------------------------------------------
 
+    @retry_contention
     def take(self, lease: datetime) -> int:
         """Take the runs for publishing until `lease`."""
         return self.waiting().update(publish_at=lease)
 
+    @retry_contention
     def mark_published(
         self,
         ids: Collection[UUID],
@@ -127,28 +153,21 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
     ) -> int:
         """The broker has them. Only the holder of the lease may say so.
 
-        They are looked at again `distance` from now (None: 30 s after their start).
+        They are looked at again `distance` from now (None: 30 s after their start, or from now
+        if that has passed).
         """
-        again: Any = F("start_at") + UNSTARTED_GRACE if distance is None else database_in(distance)
+        again: Any = Greatest(F("start_at") + UNSTARTED_GRACE, database_in(UNSTARTED_GRACE))
+        if distance is not None:
+            again = database_in(distance)
         return (
             self.waiting()
             .filter(pk__in=ids, attempt=attempt, publish_at=lease)
-            .update(
-                status=Case(
-                    When(status=Status.RETRYING, then=Value(Status.RETRYING)),
-                    default=Value(Status.PUBLISHED),
-                ),
-                published_at=DatabaseNow(),
-                publish_at=again,
-            )
+            .update(status=_PUBLISHED, published_at=DatabaseNow(), publish_at=again)
         )
-
-    def postpone(self, distance: timedelta) -> int:
-        """Look at them again later: their messages still wait in the broker."""
-        return self.waiting().update(publish_at=database_in(distance))
 
     # Gate: -> running -----------------------------------------------------------------------------
 
+    @retry_contention
     def claim(self, claim: Claim) -> bool:
         """Take one attempt. False: a duplicate, stale, cancelled or expired message.
 
@@ -156,9 +175,10 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
         """
         number = max(claim.attempt, 1)
         again = Q(attempt=number, status__in=ACTIVE, retries__lt=claim.retries, token__isnull=False)
-        claimable = _startable(number) | again | Q(token=claim.token, status=Status.RUNNING)
+        startable = (_startable(number) | again) & _not_held()
+        mine = Q(token=claim.token, status=Status.RUNNING)
         return bool(
-            self.filter(claimable, pk=claim.run_id).update(
+            self.filter(startable | mine, pk=claim.run_id).update(
                 status=Status.RUNNING,
                 attempt=number,
                 retries=claim.retries,
@@ -177,6 +197,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
             )
         )
 
+    @retry_contention
     def renew_leases(self, ids: Collection[UUID], worker: UUID) -> int:
         """The worker says that these runs of its own are still running."""
         rows = self.filter(pk__in=ids, worker_uuid=worker, status=Status.RUNNING)
@@ -184,6 +205,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
 
     # Record: running -> ended ---------------------------------------------------------------------
 
+    @retry_contention
     def end(self, run_id: UUID, token: UUID, end: End, **held: Any) -> bool:
         """Record the end of a claimed attempt. A late end corrects `lost`."""
         rows = self.filter(pk=run_id, token=token, **held)
@@ -205,6 +227,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
             status=Status.RUNNING,
         )
 
+    @retry_contention
     def retry_own(self, run_id: UUID, token: UUID, start_at: datetime, exception: str) -> bool:
         """The task called `self.retry`: same attempt, and Celery has sent the next message."""
         rows = self.filter(pk=run_id, token=token, status=Status.RUNNING)
@@ -219,17 +242,19 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
             )
         )
 
+    @retry_contention
     def try_again(self, run: "TaskRun", end: End, start_at: datetime, publish_at: datetime) -> bool:
-        """Leave `running` for the next attempt: a RunAttempt row keeps this one."""
+        """Leave this attempt, started or refused, for the next: a RunAttempt row keeps it."""
         from dispatcher.models.run import RunAttempt
 
+        left = WAITING if run.status in WAITING else (Status.RUNNING, Status.LOST)
         with transaction.atomic():
             mine = self.filter(pk=run.pk, attempt=run.attempt, token=run.token)
-            won = mine.filter(status__in=(Status.RUNNING, Status.LOST)).update(
+            won = mine.filter(status__in=left).update(
                 **{**end.columns(), "status": Status.RETRYING},
                 publish_at=publish_at,
                 lease_until=None,  # `holds` stays: a run that retries still overlaps
-                attempt=F("attempt") + 1,
+                attempt=max(run.attempt, 1) + 1,
                 retries=0,
                 token=None,
                 start_at=start_at,
@@ -242,6 +267,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
 
     # Ends without a worker ------------------------------------------------------------------------
 
+    @retry_contention
     def close(self, status: str, reason: str, **params: Any) -> int:
         """End runs of the selection that still wait: cancelled, missed, skipped or failed."""
         return self.waiting().update(
@@ -252,6 +278,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
             **RELEASED,
         )
 
+    @retry_contention
     def cancel_running(self, run: "TaskRun", reason: str, **params: Any) -> bool:
         """End a running attempt as cancelled; its process can record nothing any more."""
         rows = self.filter(pk=run.pk, token=run.token, status=Status.RUNNING)
@@ -265,22 +292,22 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
             )
         )
 
+    @retry_contention
     def wait(self, run_id: UUID, scheduled_task_id: int) -> bool:
         """Wait for the running one (`queue_one`). `IntegrityError` when another waits already."""
-        rows = self.waiting().filter(pk=run_id)
-        return bool(rows.update(waits=scheduled_task_id, publish_at=database_in(UNSTARTED_GRACE)))
+        return bool(self.waiting().filter(pk=run_id).update(waits=scheduled_task_id, **_seen()))
 
+    @retry_contention
     def wait_turn(self) -> int:
         """Wait for the running one without a place in line: backfill and catch-up."""
-        return self.unstarted().update(
-            reason="takes_turns", publish_at=database_in(UNSTARTED_GRACE), waits=None
-        )
+        return self.waiting().update(reason="takes_turns", waits=None, **_seen())
 
     def taking_turns(self, scheduled_task_id: int) -> "TaskRunQuerySet":
         """Those that wait so, oldest slot first."""
-        rows = self.unstarted().filter(scheduled_task=scheduled_task_id, reason="takes_turns")
+        rows = self.waiting().filter(scheduled_task=scheduled_task_id, reason="takes_turns")
         return rows.order_by("scheduled_for", "pk")
 
+    @retry_contention
     def detach(self) -> int:
         """Forget the definition: it is gone; `name` and `task` stay."""
         return self.update(scheduled_task=None)
@@ -296,6 +323,16 @@ def _startable(number: int) -> Q:
     )
     alive = Q(expires_at=None) | Q(expires_at__gt=DatabaseNow())
     return Q(alive, ~Q(trigger=Trigger.SCHEDULE) | Exists(current), attempt=0, status__in=UNSTARTED)
+
+
+def _not_held() -> Q:
+    """While everything is paused, only what people asked for is published and starts."""
+    return ~Q(trigger=Trigger.SCHEDULE) | ~Q(is_everything_paused())
+
+
+def _seen() -> dict[str, Any]:
+    """What a gate leaves that sends a run back to wait: its message came, and is used up."""
+    return {"status": _PUBLISHED, "publish_at": database_in(UNSTARTED_GRACE)}
 
 
 def _policy_row() -> Any:

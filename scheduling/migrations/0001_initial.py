@@ -444,6 +444,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "scheduled task",
                 "verbose_name_plural": "scheduled tasks",
+                "base_manager_name": "objects",
                 "ordering": ("name", "pk"),
                 "permissions": (
                     ("run_scheduledtask", "Can run scheduled tasks now"),

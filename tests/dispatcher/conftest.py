@@ -10,6 +10,8 @@ import pytest
 from celery.app import app_or_default
 from kombu import pools
 
+from tests.dispatcher.workers import Crew
+
 Messages = Callable[[], list[dict[str, Any]]]
 
 
@@ -55,6 +57,13 @@ def broken_broker(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> It
     yield
     monkeypatch.undo()
     _forget_connections()
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    crew = Crew(3)
+    yield crew
+    crew.close()
 
 
 def _forget_connections() -> None:

@@ -9,6 +9,7 @@ from dispatcher.models import Status, TaskRun, Trigger
 from dispatcher.runs import run_now
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
+from scheduling.stop import pause_everything
 
 pytestmark = pytest.mark.django_db
 
@@ -153,6 +154,63 @@ def test_max_runs_gets_back_the_slots_that_an_edit_unplanned():
     assert task.slots_used == 4
     assert task.runs.count() == 4
     assert len(task.upcoming(10)) == 4
+
+
+def test_max_runs_counts_a_slot_once_whose_run_stays_through_an_edit():
+    task = make(10, max_runs=4)
+    chosen = task.runs.order_by("slot")[1]
+    TaskRun.objects.filter(pk=chosen.pk).close(Status.CANCELLED, "by_person")
+    for number in range(3):
+        task.kwargs = {"x": number}
+        task.save()
+    assert (task.slots_used, task.runs.count()) == (4, 4)
+
+
+def test_max_runs_counts_the_slots_that_an_edit_records_as_missed_and_bounds_them():
+    task = age(make(10, max_runs=12), 200)
+    TaskRun.objects.all().delete()
+    ScheduledTask.objects.keep(next_run_at=task.first_slot(task.armed_at), slots_used=0)
+    ScheduledTask.objects.update(kwargs={"x": 1})
+    missed = task.runs.get(reason="edited")
+    task.refresh_from_db()
+    assert (missed.slot_count, task.slots_used, task.next_run_at) == (12, 12, None)
+
+
+def test_a_slot_that_was_skipped_by_hand_is_there_again_when_it_is_no_longer():
+    task = make(10)
+    slot = task.upcoming(3)[2]
+    ScheduledTask.objects.update(skip_slots=[slot.isoformat()])
+    assert task.runs.get(slot=slot).reason == "skipped_by_hand"
+    ScheduledTask.objects.update(skip_slots=[])
+    assert task.runs.get(slot=slot).status == "planned"
+    ScheduledTask.objects.update(skip_slots=[slot.isoformat()])
+    task.refresh_from_db()
+    task.pause()
+    assert not task.runs.exists()
+
+
+def test_what_a_row_that_was_set_aside_owed_is_recorded_when_it_is_edited():
+    task = age(make(10), 45)
+    TaskRun.objects.all().delete()
+    ScheduledTask.objects.all().set_aside("x", "it broke", database_now())
+    ScheduledTask.objects.update(interval_seconds=20)
+    assert task.runs.get(reason="edited").slot_count == 4
+
+
+def test_a_slot_that_has_a_run_is_not_met_again_after_everything_was_paused():
+    task = make(10)
+    chosen = task.runs.order_by("slot")[3]
+    TaskRun.objects.filter(pk=chosen.pk).close(Status.CANCELLED, "by_person")
+    pause_everything()
+    ScheduledTask.objects.update(kwargs={"x": 1})
+    task = age(task, 600)
+    task.delete()  # records what is owed; the slot of the cancelled run is not
+    assert TaskRun.objects.get(pk=chosen.pk).status == "cancelled"
+    spans = TaskRun.objects.filter(reason="edited")
+    assert (
+        sum(run.slot_count for run in spans) + TaskRun.objects.exclude(reason="edited").count()
+        == 60
+    )
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,9 +4,10 @@ from uuid import uuid4
 
 import pytest
 
-from dispatcher import record
+from dispatcher import failures, record
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.verbs import End
+from dispatcher.tick import rescue_pass
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
 from scheduling.wording import state_reason_text
@@ -68,3 +69,17 @@ def test_failures_from_before_a_resume_do_not_count(task):
     end_one(task, "failed")
     end_one(task, "failed")
     assert task.enabled is False
+
+
+def test_rescue_pauses_where_a_process_died_between_the_last_failure_and_the_pause(
+    task, monkeypatch
+):
+    monkeypatch.setattr(failures, "pause_if_failing", lambda task: False)
+    for _ in range(3):
+        end_one(task, "failed")
+    monkeypatch.undo()
+    assert task.enabled is True
+    rescue_pass()  # finds that it fails
+    rescue_pass()
+    task.refresh_from_db()
+    assert (task.enabled, task.state_reason_by) == (False, "pause_after_failures")

@@ -94,6 +94,19 @@ def test_an_ended_run_can_be_run_again_as_it_was(task):
     assert (again.trigger, again.rerun_of, again.kwargs) == ("rerun", run, {"a": 5, "b": 6})
 
 
+def test_the_lateness_of_a_run_is_that_of_its_first_start_and_unknown_after_a_retry(task):
+    run = dispatcher.run_now(task)
+    start = run.start_at
+    assert run.lateness is None
+    run.status, run.attempt, run.started_at = Status.RUNNING, 1, start + timedelta(seconds=3)
+    assert run.lateness == timedelta(seconds=3)
+    run.start_at = start + timedelta(minutes=1)
+    for columns in ({"status": Status.RETRYING}, {"attempt": 2}, {"retries": 1}):
+        retried = TaskRun(**{"attempt": 1, "status": Status.SUCCEEDED} | columns)
+        retried.start_at, retried.started_at = run.start_at, run.started_at
+        assert retried.lateness is None
+
+
 def test_a_run_that_has_not_ended_is_not_run_again(task):
     with pytest.raises(ValidationError):
         dispatcher.rerun(dispatcher.run_now(task))

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from dispatcher.models import RunAttempt, Status, TaskRun
 from dispatcher.models.verbs import Claim, End
@@ -204,6 +204,75 @@ def test_a_renewal_reaches_only_the_running_runs_of_that_very_process():
     TaskRun.objects.filter(pk=run.pk).update(lease_until=database_now())
     assert TaskRun.objects.all().renew_leases([run.pk], uuid4()) == 0
     assert TaskRun.objects.all().renew_leases([run.pk], mine.worker_uuid) == 1
+
+
+class Victim:
+    """The database picks the first two writes as victims of deadlocks; the third one passes."""
+
+    def __init__(self):
+        self.left = 2
+
+    def __call__(self, execute, sql, params, many, context):
+        if self.left and sql.startswith("UPDATE"):
+            self.left -= 1
+            raise OperationalError(1213, "Deadlock found when trying to get lock")
+        return execute(sql, params, many, context)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda rows, run: rows.claim(claim_of(run)),
+        lambda rows, run: rows.take(database_now()),
+        lambda rows, run: rows.mark_published([run.pk], 0, run.publish_at),
+        lambda rows, run: rows.close(Status.CANCELLED, "by_person"),
+        lambda rows, run: rows.wait(run.pk, 1),
+        lambda rows, run: rows.wait_turn(),
+    ],
+    ids=["claim", "take", "mark_published", "close", "wait", "wait_turn"],
+)
+def test_a_verb_that_meets_another_writer_is_tried_three_times(verb):
+    run = make_run()
+    victim = Victim()
+    with connection.execute_wrapper(victim):
+        assert verb(TaskRun.objects.filter(pk=run.pk), run) == 1
+    assert victim.left == 0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda rows, run: rows.end(run.pk, run.token, End(Status.SUCCEEDED)),
+        lambda rows, run: rows.retry_own(run.pk, run.token, run.start_at, "again"),
+        lambda rows, run: rows.try_again(run, End(Status.FAILED), run.start_at, run.start_at),
+        lambda rows, run: rows.cancel_running(run, "by_person"),
+        lambda rows, run: rows.renew_leases([run.pk], run.worker_uuid),
+    ],
+    ids=["end", "retry_own", "try_again", "cancel_running", "renew_leases"],
+)
+def test_so_is_a_verb_of_a_running_run(verb):
+    run = make_run()
+    claim(run)
+    run.refresh_from_db()
+    victim = Victim()
+    with connection.execute_wrapper(victim):
+        assert verb(TaskRun.objects.filter(pk=run.pk), run) == 1
+    assert victim.left == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_an_open_transaction_a_verb_is_not_tried_again():
+    """The database has undone all that the transaction did: only its owner can begin anew."""
+    run, victim = make_run(), Victim()
+    with (
+        pytest.raises(OperationalError),
+        transaction.atomic(),
+        connection.execute_wrapper(victim),
+    ):
+        claim(run)
+    assert victim.left == 1
 
 
 @pytest.mark.django_db(transaction=True)

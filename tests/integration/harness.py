@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -22,7 +23,12 @@ from tests.servers import family, launch, signal_all
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 60  # seconds until a process says that it is ready
-READY = {"beat": "beat: Starting...", "dispatcher": " ready.", "worker": " ready."}
+READY = {
+    "beat": "beat: Starting...",
+    "dispatcher": " ready.",
+    "worker": " ready.",
+    "web": "Booting worker with pid",
+}
 
 T = TypeVar("T")
 
@@ -120,13 +126,13 @@ class Stack:
         arguments: tuple[str, ...] = (),
         wait: bool = True,
     ) -> Process:
-        """Starts `beat`, `dispatcher` or `worker` as the Procfile has it; waits until it is ready.
+        """Starts a process of the Procfile; waits until it is ready.
 
         Of two equal options Celery takes the last, so the arguments here win over the Procfile's.
         """
         number = len(self.processes) + 1
-        words = [*procfile(name), *arguments]
-        if name != "beat":
+        words = [*procfile(name, env or {}), *arguments]
+        if name in ("dispatcher", "worker"):
             if name == "worker":
                 concurrency = concurrency or 2
             words += ["--hostname", hostname or f"{name}{number}-{RUN_ID}@%h"]
@@ -143,9 +149,9 @@ class Stack:
         return process
 
     def run(self, name: str, words: list[str], *, env: dict[str, str] | None = None) -> Process:
-        """Starts any command of the project (`["celery", …]`, `["manage.py", …]`)."""
+        """Starts any command of the project (celery, gunicorn, manage.py)."""
         log_path = self.directory / f"{len(self.processes) + 1}-{name}.log"
-        command = {"celery": ["-m", "celery"], "manage.py": ["manage.py"]}[words[0]]
+        command = [words[0]] if words[0].endswith(".py") else ["-m", words[0]]
         process = Process(
             name,
             [sys.executable, *command, *words[1:]],
@@ -205,12 +211,13 @@ class Stack:
         psutil.wait_procs(families, timeout=10)
 
 
-def procfile(name: str) -> list[str]:
-    """The words of one line of the Procfile."""
+def procfile(name: str, env: dict[str, str]) -> list[str]:
+    """The words of one line of the Procfile, with `${NAME:-default}` filled in from `env`."""
     lines = dict(
         line.split(":", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line
     )
-    return shlex.split(lines[name])
+    filled = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: env.get(m[1], m[2]), lines[name])
+    return shlex.split(filled)
 
 
 def test_database_url() -> str:

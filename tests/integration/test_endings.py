@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from dispatcher import cancel, rerun, run_now, run_task
+from dispatcher import backfill, cancel, rerun, run_now, run_task
 from dispatcher.models import RunAttempt, Status, TaskRun, Tick, Worker
 from dispatcher.tick import rescue_pass
 from project.celery import app
@@ -138,7 +140,7 @@ def renewed(stack: Stack, run: TaskRun) -> None:
     """Wait until the lease that `run` had is longer; an ended run has none."""
     before = run.lease_until
     assert before is not None
-    stack.wait_until(lambda: (fresh(run).lease_until or before) > before, 15, "a renewed lease")
+    stack.wait_until(lambda: (fresh(run).lease_until or before) > before, 30, "a renewed lease")
 
 
 def noted(stack: Stack, key: str, count: int = 1) -> None:
@@ -157,6 +159,15 @@ def unpublished(task: Any, *args: Any) -> TaskRun:
 def send(run: TaskRun, queue: str = "celery", **headers: Any) -> None:
     headers = {"run_id": str(run.pk), "attempt": run.attempt} | headers
     app.send_task(run.task, run.args, run.kwargs, headers=headers, queue=queue)
+
+
+def forget_messages(queue: str) -> None:
+    """As a broker that restarts without its data: what it would deliver again is gone too."""
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        channel.queue_purge(queue)
+        if hasattr(channel, "unacked_key"):  # Redis
+            channel.client.delete(channel.unacked_key, channel.unacked_index_key)
 
 
 def vetoed(stack: Stack, run: TaskRun, count: int = 1) -> None:
@@ -338,6 +349,60 @@ def test_between_two_attempts_a_run_is_retrying_and_waits_for_its_delay(stack: S
 
 
 @on_prefork
+def test_with_backoff_each_wait_is_twice_as_long(stack: Stack) -> None:
+    job = definition(tasks.fail, max_retries=3, retry_delay_seconds=1, retry_backoff=True)
+    run = end_of(stack, run_now(job), 60)
+
+    attempts = list(run.attempts.all())
+    starts = [*(attempt.started_at for attempt in attempts[1:]), run.claimed_at]
+    waits = [start - attempt.finished_at for attempt, start in zip(attempts, starts, strict=True)]
+    assert (run.status, run.attempt, len(waits)) == ("failed", 4, 3)
+    for wait, seconds in zip(waits, (1, 2, 4), strict=True):
+        assert wait >= timedelta(seconds=seconds - 0.1)  # counted from just before the end
+    assert run.lateness is None  # `start_at` is that of the last attempt
+
+
+@on_prefork
+def test_a_schedule_that_fails_again_and_again_is_paused(stack: Stack) -> None:
+    job = definition(tasks.fail, pause_after_failures=2, max_retries=1, retry_delay_seconds=0)
+    assert end_of(stack, run_now(job)).attempt == 2
+    job.refresh_from_db()
+    assert job.enabled  # two attempts, one run
+    assert end_of(stack, run_now(job)).status == "failed"
+
+    stack.wait_until(lambda: not ScheduledTask.objects.get(pk=job.pk).enabled, 20, "the pause")
+    job.refresh_from_db()
+    assert (job.state_reason, job.state_reason_by) == ("paused", "pause_after_failures")
+
+
+@on_prefork
+def test_a_retry_whose_message_is_lost_is_sent_again_once(stack: Stack, tmp_path: Path) -> None:
+    job = definition(
+        tasks.fail_times,
+        1,
+        str(tmp_path / "count"),
+        queue="other",
+        max_retries=1,
+        retry_delay_seconds=60,
+    )
+    with another_worker(stack) as worker:
+        run = run_now(job)
+        stack.wait_until(lambda: worker.log.count("received") == 2, 20, "the retry to be held")
+        assert fresh(run).status == Status.RETRYING
+        worker.kill()
+    forget_messages("other")
+    assert rescue_pass().published == 0  # its time has not come
+
+    assert rescue_pass(later(100)).published == 1
+    assert rescue_pass(later(100)).published == 0  # its message waits
+    with another_worker(stack):
+        run = end_of(stack, run)
+
+    assert (run.status, run.attempt, run.result) == ("succeeded", 2, 1)
+    assert times(stack, "fail_times") == 2
+
+
+@on_prefork
 def test_a_soft_time_limit_fails_the_run(stack: Stack) -> None:
     run = end_of(stack, run_task(tasks.soft_limit))
 
@@ -383,6 +448,33 @@ def test_an_unknown_task_fails_the_run(stack: Stack) -> None:
     assert (run.status, run.reason) == ("failed", "not_registered")
     assert run.reason_params == {"task": "nowhere.to.be_found"}
     assert (run.attempt, run.started_at) == (0, None)
+
+
+@on_prefork
+def test_an_unknown_task_is_tried_again_while_retries_are_left(stack: Stack) -> None:
+    job = definition("nowhere.to.be_found", max_retries=1, retry_delay_seconds=0)
+    run = end_of(stack, run_now(job))
+
+    assert (run.status, run.reason, run.attempt) == ("failed", "not_registered", 2)
+    [earlier] = run.attempts.all()
+    assert (earlier.attempt, earlier.status, earlier.reason) == (1, "failed", "not_registered")
+    assert (earlier.started_at, run.started_at) == (None, None)
+
+
+@on_prefork
+def test_a_deploy_that_brings_the_task_a_little_later_is_waited_for(stack: Stack) -> None:
+    job = definition(tasks.ok, 7, queue="other", max_retries=1, retry_delay_seconds=60)
+    with another_worker(stack, env={"EXTRA_APPS": ""}):
+        run = run_now(job)
+        stack.wait_until(lambda: fresh(run).status == Status.RETRYING, 20, "the refusal")
+        assert fresh(run).reason == "not_registered"
+    forget_messages("other")  # what the old worker still held for its eta
+    with another_worker(stack):
+        rescue_pass(later(100))
+        run = end_of(stack, run)
+
+    assert (run.status, run.attempt, run.result) == ("succeeded", 2, 7)
+    assert times(stack, "ok") == 1
 
 
 @on_every_pool
@@ -448,6 +540,47 @@ def test_runs_whose_process_ends_are_lost_and_a_run_beside_them_keeps_its_lease(
         assert (name, times(stack, name), fresh(run).attempt) == (name, 1, 1)
 
 
+@on_prefork
+def test_a_task_that_kills_its_whole_worker_each_time_ends_lost_and_harms_no_other(
+    stack: Stack,
+) -> None:
+    """A supervisor starts the worker again; four starts, then the run is left alone."""
+    killer = run_now(definition(tasks.kill_worker, queue="other", on_lost="rerun"))
+    others = [run_now(definition(tasks.record, f"other {n}", queue="other")) for n in range(6)]
+    starts = 0
+    while not fresh(killer).is_ended:
+        starts += 1
+        with another_worker(stack, concurrency=1) as worker:
+            worker.wait()
+        let_leases_run_out(*TaskRun.objects.filter(status=Status.RUNNING))
+        rescue_pass(later(40))
+    with another_worker(stack):
+        for run in others:
+            end_with_rescue(stack, run)
+
+    killer = fresh(killer)
+    assert (killer.status, killer.reason, killer.attempt) == ("lost", "lease_ran_out", 4)
+    assert (starts, times(stack, "kill_worker")) == (4, 4)
+    for number, run in enumerate(others):
+        assert (fresh(run).status, times(stack, f"other {number}")) == ("succeeded", 1)
+
+
+@on_prefork
+def test_a_run_handed_to_a_process_that_is_just_dying_is_sent_again(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """Its message is gone, but nobody has claimed it: it was not started, and is not lost."""
+    with another_worker(stack):
+        died = tmp_path / "died"
+        run = run_now(definition(tasks.dies_when_handed_over, str(died), queue="other"))
+        stack.wait_until(died.exists, 20, "the process to die")
+        assert rescue_pass().published == 0  # not before 30 s have passed
+        run = end_with_rescue(stack, run)
+
+    assert (run.status, run.attempt, run.started_at > run.published_at) == ("succeeded", 1, True)
+    assert times(stack, "dies_when_handed_over") == 1
+
+
 @on_threads
 def test_sys_exit_in_a_thread_is_lost_at_once_and_the_worker_goes_on(stack: Stack) -> None:
     run = end_of(stack, run_task(tasks.exit))
@@ -494,6 +627,7 @@ def test_a_killed_worker_loses_its_runs_also_when_it_is_back_under_the_same_name
     job = definition(tasks.sleep, 60, queue="other")
     with another_worker(stack, hostname="comes-back@here") as worker:
         run = running(stack, run_now(job))
+        noted(stack, "sleep")
         worker.kill()
     with another_worker(stack, hostname="comes-back@here"):
         stack.wait_until(
@@ -512,11 +646,14 @@ def test_a_killed_worker_loses_its_runs_also_when_it_is_back_under_the_same_name
 
 
 @on_prefork
-def test_a_run_of_a_killed_worker_is_run_again_by_another_one(stack: Stack) -> None:
-    job = definition(tasks.sleep, 1, queue="other", on_lost="rerun")
+def test_a_run_of_a_killed_worker_is_run_again_by_another_one(stack: Stack, tmp_path: Path) -> None:
+    done = tmp_path / "the second attempt may end"
+    job = definition(tasks.hold, str(done), queue="other", on_lost="rerun")
     with another_worker(stack) as worker:
         run = running(stack, run_now(job))
+        noted(stack, "hold")
         worker.kill()
+    done.touch()
     let_leases_run_out(run)
     rescue_pass()
     with another_worker(stack):
@@ -524,33 +661,39 @@ def test_a_run_of_a_killed_worker_is_run_again_by_another_one(stack: Stack) -> N
 
     assert (run.status, run.attempt) == ("succeeded", 2)
     assert [(a.status, a.reason) for a in run.attempts.all()] == [("lost", "lease_ran_out")]
-    assert times(stack, "sleep") == 2 and times(stack, "sleep:end") == 1
+    assert times(stack, "hold") == 2 and times(stack, "hold:end") == 1
 
 
 @on_prefork
-def test_a_late_end_corrects_lost(stack: Stack) -> None:
+def test_a_late_end_corrects_lost(stack: Stack, tmp_path: Path) -> None:
     """A paused machine: the lease ran out, and then the run went on and ended."""
+    done = tmp_path / "it may end"
     with another_worker(stack) as worker:
-        run = running(stack, run_now(definition(tasks.sleep, 1, queue="other")))
-        noted(stack, "sleep")
+        run = running(stack, run_now(definition(tasks.hold, str(done), queue="other")))
+        noted(stack, "hold")
         worker.freeze()
         let_leases_run_out(run)
         rescue_pass()
         assert fresh(run).status == "lost"
+        done.touch()
         worker.thaw()
         stack.wait_until(lambda: fresh(run).status == "succeeded", 20, "the late end")
 
     run = fresh(run)
-    assert (run.reason, run.result) == ("", "sleep")
+    assert (run.reason, run.result) == ("", "hold")
 
 
 @on_threads
-def test_leases_are_renewed_where_runs_have_no_process_of_their_own(stack: Stack) -> None:
+def test_leases_are_renewed_where_runs_have_no_process_of_their_own(
+    stack: Stack, tmp_path: Path
+) -> None:
+    done = tmp_path / "they may end"
     with another_worker(stack, pool="solo"):
-        in_solo = running(stack, run_now(definition(tasks.sleep, 12, queue="other")))
-        in_thread = running(stack, run_task(tasks.sleep, [12]))
+        in_solo = running(stack, run_now(definition(tasks.hold, str(done), queue="other")))
+        in_thread = running(stack, run_task(tasks.hold, [str(done)]))
         for run in (in_solo, in_thread):
             renewed(stack, run)
+        done.touch()
         for run in (in_solo, in_thread):
             assert end_of(stack, run).status == "succeeded"
 
@@ -561,7 +704,7 @@ def test_leases_are_renewed_where_runs_have_no_process_of_their_own(stack: Stack
 @on_every_pool
 def test_a_run_cancelled_before_its_start_never_starts(stack: Stack) -> None:
     planned = unpublished(tasks.ok)
-    published = run_task(tasks.ok, at=datetime.now(UTC) + timedelta(seconds=1.5))
+    published = run_task(tasks.ok, at=datetime.now(UTC) + timedelta(seconds=4))
     assert (planned.status, fresh(published).status) == ("planned", "published")
 
     assert cancel(planned, by="ada") and cancel(published, by="ada")
@@ -591,11 +734,13 @@ def test_cancelling_a_running_run_ends_its_process(stack: Stack) -> None:
 
 @on_threads
 def test_a_run_cancelled_in_a_thread_stays_cancelled_when_its_function_returns(
-    stack: Stack,
+    stack: Stack, tmp_path: Path
 ) -> None:
-    run = running(stack, run_task(tasks.sleep, [1]))
+    done = tmp_path / "it may return"
+    run = running(stack, run_task(tasks.hold, [str(done)]))
 
     assert cancel(run)
+    done.touch()
 
     worker, line = stack.processes[0], f"[{run.message_id}] succeeded"
     stack.wait_until(lambda: line in worker.log, 20, "its function to return")
@@ -615,7 +760,7 @@ def test_a_run_revoked_by_celerys_own_means_is_cancelled(stack: Stack) -> None:
 @on_every_pool
 def test_a_paused_schedule_starts_nothing_that_was_published(stack: Stack) -> None:
     job = ScheduledTask.objects.create_one_time(
-        "paused", tasks.ok, datetime.now(UTC) + timedelta(seconds=2)
+        "paused", tasks.ok, datetime.now(UTC) + timedelta(seconds=4)
     )
     [run] = job.runs.all()
     assert run.status == "published"
@@ -633,7 +778,7 @@ def test_a_run_that_expired_in_the_queue_is_missed(stack: Stack) -> None:
     job = ScheduledTask.objects.create_one_time(
         "expires",
         tasks.ok,
-        datetime.now(UTC) + timedelta(seconds=1),
+        datetime.now(UTC) + timedelta(seconds=3),
         expires_seconds=1,
         queue="other",
     )
@@ -648,21 +793,24 @@ def test_a_run_that_expired_in_the_queue_is_missed(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"], indirect=True, scope="module")
-def test_overlap_skip_skips_the_second_run(stack: Stack) -> None:
-    job = definition(tasks.sleep, 2, overlap_policy="skip")
+def test_overlap_skip_skips_the_second_run(stack: Stack, tmp_path: Path) -> None:
+    done = tmp_path / "the first may end"
+    job = definition(tasks.hold, str(done), overlap_policy="skip")
     first = running(stack, run_now(job))
     second = end_of(stack, run_now(job))
 
     assert (second.status, second.reason) == ("skipped", "overlap")
     assert second.reason_params == {"running": str(first.pk)}
+    done.touch()
     assert end_of(stack, first).status == "succeeded"
     assert end_of(stack, run_now(job)).status == "succeeded"
-    assert times(stack, "sleep") == 2
+    assert times(stack, "hold") == 2
 
 
 @on_prefork
-def test_overlap_queue_one_lets_one_wait_and_skips_the_next(stack: Stack) -> None:
-    job = definition(tasks.sleep, 2, overlap_policy="queue_one")
+def test_overlap_queue_one_lets_one_wait_and_skips_the_next(stack: Stack, tmp_path: Path) -> None:
+    done = tmp_path / "the first may end"
+    job = definition(tasks.hold, str(done), overlap_policy="queue_one")
     first = running(stack, run_now(job))
     second = run_now(job)
     stack.wait_until(lambda: fresh(second).waits == job.pk, 20, "the second to wait")
@@ -670,11 +818,11 @@ def test_overlap_queue_one_lets_one_wait_and_skips_the_next(stack: Stack) -> Non
     assert (third.status, third.reason) == ("skipped", "overlap")
     assert fresh(first).status == "running"
 
+    done.touch()
     second, first = end_of(stack, second), end_of(stack, first)
     assert first.status == second.status == "succeeded"
-    assert first.finished_at <= second.started_at
-    assert second.started_at - first.finished_at < timedelta(seconds=5)  # woken, not rescued
-    assert times(stack, "sleep") == 2
+    assert first.finished_at <= second.started_at  # woken: nobody rescues here
+    assert times(stack, "hold") == 2
 
 
 @on_prefork
@@ -690,6 +838,22 @@ def test_overlap_cancel_previous_ends_the_first_run_and_its_process(stack: Stack
     assert fresh(second).status == "running" and fresh(second).holds == job.pk
     assert cancel(second)
     process_ends(stack, second)
+
+
+@on_prefork
+@pytest.mark.parametrize("policy", ["skip", "queue_one", "cancel_previous"])
+def test_a_backfill_runs_one_after_the_other_and_skips_none(stack: Stack, policy: str) -> None:
+    job = ScheduledTask.objects.create_cron(
+        f"backfill {policy}", tasks.sleep, "0 6 * * *", args=[0.2], overlap_policy=policy
+    )
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    runs = [end_of(stack, run) for run in backfill(job, first, first + timedelta(days=5))]
+
+    assert [run.status for run in runs] == ["succeeded"] * 5
+    in_order = sorted(runs, key=lambda run: run.started_at)
+    for before, after in pairwise(in_order):
+        assert before.finished_at <= after.started_at
+    assert times(stack, "sleep") == times(stack, "sleep:end") == 5
 
 
 @on_prefork
@@ -733,7 +897,7 @@ def test_the_waiter_starts_when_the_run_that_holds_is_cancelled_between_attempts
     stack.wait_until(lambda: fresh(second).waits == job.pk, 20, "the second to wait")
 
     assert cancel(first)
-    stack.wait_until(lambda: fresh(second).attempt > 0, 10, "the waiter's start")
+    stack.wait_until(lambda: fresh(second).attempt > 0, 20, "the waiter's start")
 
 
 # The task's own retry -----------------------------------------------------------------------------
@@ -775,7 +939,7 @@ def test_self_retry_survives_a_broker_that_is_down(stack: Stack) -> None:
     proxy = Proxy(stack.broker_url).start()
     try:
         with another_worker(stack, env={"CELERY_BROKER_URL": proxy.url}):
-            run = run_now(definition(tasks.retry_later, 1, 1, queue="other"))
+            run = run_now(definition(tasks.retry_later, 1, 3, queue="other"))
             noted(stack, "retry_later")
             proxy.stop()
             stack.wait_until(lambda: fresh(run).status != Status.RUNNING, 40, "the retry")
@@ -865,21 +1029,25 @@ def cuttable_database(stack: Stack) -> Iterator[Proxy]:
 
 
 @on_every_pool
-def test_an_end_that_cannot_be_written_is_kept_until_the_database_is_back(stack: Stack) -> None:
+def test_an_end_that_cannot_be_written_is_kept_until_the_database_is_back(
+    stack: Stack, tmp_path: Path
+) -> None:
+    done = tmp_path / "it may end"
     with (
         cuttable_database(stack) as proxy,
         another_worker(stack, env={"DATABASE_URL": proxy.url}) as worker,
     ):
-        job = definition(tasks.sleep, 1.5, queue="other")
+        job = definition(tasks.hold, str(done), queue="other")
         run = running(stack, run_now(job))
-        noted(stack, "sleep")
+        noted(stack, "hold")
         proxy.stop()
+        done.touch()
         stack.wait_until(lambda: "it is kept and tried again" in worker.log, 20, "the kept end")
         assert fresh(run).status == "running"
         proxy.start()
         run = end_of(stack, run, 30)
 
-    assert (run.status, run.result) == ("succeeded", "sleep")
+    assert (run.status, run.result) == ("succeeded", "hold")
 
 
 @on_prefork
@@ -912,3 +1080,22 @@ def test_a_connection_that_died_between_two_runs_is_replaced(stack: Stack) -> No
 
     assert (first.status, second.status) == ("succeeded", "succeeded")
     assert first.result != second.result
+
+
+@on_prefork
+def test_a_connection_that_died_between_two_tasks_that_are_no_runs_is_replaced(
+    stack: Stack,
+) -> None:
+    """`install` keeps connections open between all tasks of the project, not only ours."""
+    with (
+        cuttable_database(stack) as proxy,
+        another_worker(stack, concurrency=1, env={"DATABASE_URL": proxy.url}),
+    ):
+        tasks.database_session.apply_async(queue="other")
+        noted(stack, "database_session")
+        proxy.drop()
+        tasks.database_session.apply_async(queue="other")
+        noted(stack, "database_session", 2)
+
+    first, second = (note.more["session"] for note in stack.executions("database_session"))
+    assert first != second

@@ -90,6 +90,22 @@ def test_what_the_user_set_stays(namespace: str | None, prefix: str) -> None:
     assert conf.task_routes["dispatcher.*"] == {"queue": "dispatcher"}
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(None, id="Celery's default"),
+        pytest.param("amqp://guest@localhost:1//", id="named"),
+        pytest.param("amqp://guest@localhost:1//;amqp://guest@localhost:2//", id="two in a text"),
+        pytest.param(["amqp://guest@localhost:1//", "amqp://guest@localhost:2//"], id="a list"),
+    ],
+)
+def test_a_rabbitmq_that_refuses_connections_is_not_tried_again_in_a_save(url: Any) -> None:
+    conf = app_of(broker_url=url).conf
+
+    assert conf.broker_transport_options == {"max_retries": 0}
+    assert not conf.worker_disable_prefetch  # a feature of Redis
+
+
 def test_names_from_before_celery_4_count_as_set() -> None:
     conf = app_of(BROKER_URL=REDIS, CELERYD_PREFETCH_MULTIPLIER=12).conf
 

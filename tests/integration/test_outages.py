@@ -36,9 +36,9 @@ def test_a_worker_that_holds_messages_survives_the_broker_and_consumes_again(
 ) -> None:
     stack.broker_url = private_valkey.url
     worker = stack.start("worker", pool=pool)
-    held = [held_run(f"held {number}", 10) for number in range(5)]
+    held = [held_run(f"held {number}", 600) for number in range(5)]  # never from these messages
     send(private_valkey, held)
-    stack.wait_until(lambda: worker.log.count("received") == 5, 10, "the messages to be held")
+    stack.wait_until(lambda: worker.log.count("received") == 5, 30, "the messages to be held")
 
     if crash:
         private_valkey.kill()

@@ -78,11 +78,19 @@ def test_the_examples_of_the_readme_run(shop: None) -> None:
     assert TaskRun.objects.filter(trigger="backfill").count() == 5  # Monday to Friday
 
 
+@pytest.mark.django_db
+def test_the_change_in_lifecycle_is_noted_as_it_says() -> None:
+    ScheduledTask.objects.create_interval("orders", "orders.fetch", 3600, group="import")
+    exec(blocks("lifecycle.md", "python")[0], {"ScheduledTask": ScheduledTask})
+    entry = ScheduledTask.history.first()
+    assert (entry.queue, entry.via, entry.by) == ("slow", "command", "nightly import")
+
+
 def test_the_receiver_in_lifecycle_takes_what_the_signal_sends(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     names: dict[str, Any] = {}
-    exec(blocks("lifecycle.md", "python")[0], names)
+    exec(blocks("lifecycle.md", "python")[1], names)
     try:
         run = TaskRun(name="Daily report", status=Status.FAILED, reason="exception")
         run_finished.send(sender=TaskRun, run=run)

@@ -6,6 +6,7 @@ from django.db import connection
 
 TABLES = {
     "scheduling_scheduledtask",
+    "scheduling_historicalscheduledtask",
     "dispatcher_taskrun",
     "dispatcher_runattempt",
     "dispatcher_tick",

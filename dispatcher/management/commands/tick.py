@@ -5,8 +5,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError
 
+from dispatcher import connections
+from dispatcher.gate import DATABASE_ERRORS
 from dispatcher.tick import ClockError, rescue_pass, tick
 
 
@@ -21,10 +22,11 @@ class Command(BaseCommand):
         while options["loop"]:
             time.sleep(20 - time.time() % 20)
             try:
+                connections.replace_dead()
                 rescue_pass()
                 if time.time() % 60 < 20:
                     self._pass()
-            except (ClockError, DatabaseError) as error:
+            except (ClockError, *DATABASE_ERRORS) as error:
                 self.stderr.write(f"No tick, tried again in 20 s: {error}")
 
     def _pass(self) -> None:

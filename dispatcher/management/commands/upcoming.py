@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
-from scheduling.schedules import ScheduleError
+from scheduling.stop import current_stop
 
 
 class Command(BaseCommand):
@@ -24,7 +24,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = database_now()
-        found = heapq.nsmallest(options["n"], _slots(options["name"], options["n"], now))
+        if current_stop() is not None:
+            self.stderr.write("Everything is paused: nothing will run until it is resumed.")
+            found = []
+        else:
+            found = heapq.nsmallest(options["n"], _slots(options["name"], options["n"], now))
         rows = [
             {"slot": slot.isoformat(), "start_at": start.isoformat(), "name": name}
             for slot, name, start in found
@@ -42,7 +46,7 @@ def _slots(name: str | None, n: int, now: datetime) -> Iterator[tuple[datetime, 
         tasks = tasks.filter(name__iexact=name)
     for task in tasks.iterator():
         try:
-            for slot in task.upcoming(n, now=now):
+            for slot in task.upcoming(n, now=now, everything_paused=False):
                 yield slot, task.name, task.start_of(slot)
-        except ScheduleError:
+        except Exception:
             continue  # garbage by raw SQL: the tick sets it aside, `doctor` shows it

@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 
 from celery import Task, shared_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.signals import task_prerun
 
 from project.celery import app
 
@@ -52,11 +54,31 @@ def record_run(self: Task) -> None:
     note("record_run", run_id=getattr(self.request, "run_id", None))
 
 
+@shared_task(bind=True)
+def work(self: Task, seconds: float = 0) -> None:
+    """Works for some seconds; notes the run, its attempt and its try at the start and the end."""
+    request = self.request
+    tried = {"run_id": request.run_id, "attempt": request.attempt, "retries": request.retries}
+    note("work", **tried)
+    time.sleep(seconds)
+    note("work:end", **tried)
+
+
 @shared_task
 def sleep(seconds: float, key: str = "sleep") -> str:
     """Notes its start and its end, with a sleep between."""
     note(key)
     time.sleep(seconds)
+    note(f"{key}:end")
+    return key
+
+
+@shared_task
+def hold(path: str, key: str = "hold") -> str:
+    """Notes its start, and its end once somebody has made the file `path`."""
+    note(key)
+    while not os.path.exists(path):
+        time.sleep(0.05)
     note(f"{key}:end")
     return key
 
@@ -125,6 +147,27 @@ def kill_self() -> None:
 def kill_again() -> None:
     """The same, under a name of its own."""
     note("kill_again")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task
+def dies_when_handed_over(path: str) -> None:
+    """An ordinary task, but the first process that is given it dies before it can begin."""
+    note("dies_when_handed_over")
+
+
+@task_prerun.connect
+def _die_when_handed_over(sender: Task | None = None, args: tuple = (), **more: object) -> None:
+    if sender is not None and sender.name == dies_when_handed_over.name:
+        with suppress(FileExistsError), open(args[0], "x"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task
+def kill_worker() -> None:
+    """SIGKILL to the worker's main process, then to its own: nobody is left to tell."""
+    note("kill_worker")
+    os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -254,6 +297,7 @@ def database_session() -> int | None:
     with connection.cursor() as cursor:
         cursor.execute(ask.get(connection.vendor, "SELECT NULL"))
         session: int | None = cursor.fetchone()[0]
+    note("database_session", session=session)
     return session
 
 
