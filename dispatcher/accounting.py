@@ -27,7 +27,7 @@ _PLAIN = Q(last_slot=None, status__in=ENDED)
 
 
 @dataclass
-class Trail:
+class Subject:
     """What is known of one scheduled task: its terms, and how it stands now (None: deleted)."""
 
     pk: int
@@ -66,17 +66,17 @@ class Comparison:
     """One walk along the slots that should be and the runs that are, both oldest first."""
 
     def __init__(
-        self, trail: Trail, since: datetime, until: datetime, *, now: datetime, paused: bool
+        self, subject: Subject, since: datetime, until: datetime, *, now: datetime, paused: bool
     ) -> None:
         """Of the slots in [since, until]; `paused`: whether everything is."""
-        self.trail, self.now, self.paused = trail, now, paused
-        self.after = max(since - _INSTANT, trail.terms[0].start)
-        self.until = min(until, trail.deleted_at or until)
+        self.subject, self.now, self.paused = subject, now, paused
+        self.after = max(since - _INSTANT, subject.terms[0].start)
+        self.until = min(until, subject.deleted_at or until)
         self.account = Account()
         self.gap: tuple[str, datetime, datetime, int] | None = None
 
     def run(self) -> Account:
-        slots: Iterator[datetime] = expected(self.trail.terms, self._begin(), self.until)
+        slots: Iterator[datetime] = expected(self.subject.terms, self._begin(), self.until)
         for runs, found in self._pages():
             wanted = list(islice(slots, len(found)))
             if wanted == found and not runs.exclude(_PLAIN).exists():
@@ -92,7 +92,7 @@ class Comparison:
         """The runs, some at a time, as a query and as their slots: enough where all is well."""
         after, more = self.after, True
         while more:
-            runs = self.trail.runs().filter(slot__gt=after, slot__lte=self.until)
+            runs = self.subject.runs().filter(slot__gt=after, slot__lte=self.until)
             found = list(runs.order_by("slot").values_list("slot", flat=True)[:PAGE])
             more = len(found) == PAGE
             if found:
@@ -110,15 +110,15 @@ class Comparison:
             self._look_at(row)
             if slot == row.slot:
                 slot = self._take(row, slots)
-            elif not explains(self.trail.terms, row.slot, row.planned_at, HORIZON):
+            elif not explains(self.subject.terms, row.slot, row.planned_at, HORIZON):
                 self._find("extra", "no_slot", row.slot, row.slot, row.slot_count, row.pk)
         return slots if slot is None else chain([slot], slots)
 
     def _begin(self) -> datetime:
         """A row of missed slots from before may reach into the time that is verified."""
-        if self.after == self.trail.terms[0].start:
+        if self.after == self.subject.terms[0].start:
             return self.after
-        earlier = self.trail.runs().filter(slot__lte=self.after).order_by("-slot")
+        earlier = self.subject.runs().filter(slot__lte=self.after).order_by("-slot")
         reach = earlier.values_list("last_slot", flat=True).first()
         return max(self.after, reach) if reach else self.after
 
@@ -152,7 +152,7 @@ class Comparison:
 
     def _why(self, slot: datetime) -> str:
         """Why there is neither a run nor a later one: the scheduler may yet come to it."""
-        now = self.trail.now
+        now = self.subject.now
         if now is None or not now["enabled"]:
             return "no_run"
         if now["next_run_at"] is not None and slot < now["next_run_at"]:
@@ -164,7 +164,7 @@ class Comparison:
     # Consecutive slots without a run are one finding.
 
     def _miss(self, why: str, slot: datetime) -> None:
-        if why == "no_run" and term_of(self.trail.terms, slot).set_aside:
+        if why == "no_run" and term_of(self.subject.terms, slot).set_aside:
             return
         if self.gap is not None and self.gap[0] != why:
             self._close_gap()
@@ -186,5 +186,5 @@ class Comparison:
         count: int = 1,
         run: UUID | None = None,
     ) -> None:
-        trail = self.trail
-        self.account.find(Finding(kind, why, trail.pk, trail.name, first, last, count, run))
+        subject = self.subject
+        self.account.find(Finding(kind, why, subject.pk, subject.name, first, last, count, run))

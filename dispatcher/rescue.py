@@ -97,12 +97,12 @@ def expire() -> int:
 def publish_again(now: datetime) -> int:
     """Publish what waits longer than its queue explains, oldest first.
 
-    Per queue at most (overdue - messages ready in the broker): a backlog is not a loss, and
+    Per queue at most (unanswered - messages ready in the broker): a backlog is not a loss, and
     publishing it again would only make it longer. The queue that misses the fewest comes first,
     so that a great loss in one does not keep the others waiting.
     """
     left, published = LIMIT, 0
-    for rows, missing in _missing(_first_in_line(TaskRun.objects.overdue(now))):
+    for rows, missing in _missing(_first_in_line(TaskRun.objects.unanswered(now)), now):
         taken = publisher.take(rows, min(missing, left))
         published, left = published + _publish_again(taken, now), left - len(taken)
         if left <= 0:
@@ -110,27 +110,28 @@ def publish_again(now: datetime) -> int:
     return published
 
 
-def _first_in_line(overdue: TaskRunQuerySet) -> TaskRunQuerySet:
+def _first_in_line(unanswered: TaskRunQuerySet) -> TaskRunQuerySet:
     """Without those that take turns and have another one before them: its end publishes them."""
     turns = Q(reason="takes_turns")
-    waiting = overdue.filter(turns, scheduled_task__isnull=False).order_by()
+    waiting = unanswered.filter(turns, scheduled_task__isnull=False).order_by()
     schedules = set(waiting.values_list("scheduled_task", flat=True))
     one_by_one = ScheduledTask.objects.filter(pk__in=schedules).exclude(overlap_policy="allow")
     ids = list(one_by_one.values_list("pk", flat=True)[:LIMIT])
     heads = [TaskRun.objects.taking_turns(pk).values_list("pk", flat=True)[:1] for pk in ids]
     first = [pk for head in heads for pk in head]
-    return overdue.exclude(turns & Q(scheduled_task__in=ids) & ~Q(pk__in=first))
+    return unanswered.exclude(turns & Q(scheduled_task__in=ids) & ~Q(pk__in=first))
 
 
-def _missing(overdue: TaskRunQuerySet) -> list[tuple[TaskRunQuerySet, int]]:
-    """By queue: runs of which some have no message, and how many of them; the fewest first."""
+def _missing(unanswered: TaskRunQuerySet, now: datetime) -> list[tuple[TaskRunQuerySet, int]]:
+    """By queue: overdue runs of which some have no message, and how many; the fewest first."""
     found: list[tuple[TaskRunQuerySet, int]] = []
+    overdue = unanswered.filter(publish_at__lte=now)
     for queue in sorted(set(overdue.order_by().values_list("queue", flat=True))):
         ready = messages_ready(queue)  # before the count: what is started in between needs none
         if ready is None:
             return []
         rows = overdue.filter(queue=queue)
-        missing = rows.count() - ready
+        missing = unanswered.filter(queue=queue).count() - ready
         if missing <= 0:  # unless the messages that wait there are not theirs
             rows = _overtaken(rows, queue)
             missing = rows.count()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dispatcher import conf
-from dispatcher.accounting import MARGIN, Comparison, Trail
+from dispatcher.accounting import MARGIN, Comparison, Subject
 from dispatcher.findings import Account, text
 from dispatcher.models import Tick
 from scheduling.clock import database_now
@@ -64,9 +64,9 @@ def verify(
     if report.since >= report.until:
         raise ValueError("There is nothing to verify: the end is not after the start.")
     paused = current_stop() is not None
-    for trail in _trails(_ids(tasks), report.until):
-        if trail.deleted_at is None or trail.deleted_at > report.since:
-            _look(trail, report, now, paused)
+    for subject in _subjects(_ids(tasks), report.until):
+        if subject.deleted_at is None or subject.deleted_at > report.since:
+            _look(subject, report, now, paused)
     report.notes += _notes(report, since)
     return report
 
@@ -75,16 +75,16 @@ def _retention_days() -> int:
     return min(conf.RUN_RETENTION_DAYS.value, conf.FAILURE_RETENTION_DAYS.value)
 
 
-def _look(trail: Trail, report: Report, now: datetime, paused: bool) -> None:
+def _look(subject: Subject, report: Report, now: datetime, paused: bool) -> None:
     """Compare; what seems wrong is looked at again, for it may have changed between two queries."""
-    account = Comparison(trail, report.since, report.until, now=now, paused=paused).run()
-    if account.counts or _is_untold(trail):
-        [trail] = _trails([trail.pk], report.until)
-        account = Comparison(trail, report.since, report.until, now=now, paused=paused).run()
+    account = Comparison(subject, report.since, report.until, now=now, paused=paused).run()
+    if account.counts or _is_untold(subject):
+        subject = next(_subjects([subject.pk], report.until), subject)
+        account = Comparison(subject, report.since, report.until, now=now, paused=paused).run()
     report.add(account)
     report.schedules += 1
-    if _is_untold(trail):
-        report.untold.append(trail.name)
+    if _is_untold(subject):
+        report.untold.append(subject.name)
 
 
 # What is verified ---------------------------------------------------------------------------------
@@ -109,26 +109,26 @@ def _ids_of(task: str | ScheduledTask) -> Collection[int]:
     return found
 
 
-def _trails(ids: Sequence[int], until: datetime) -> Iterator[Trail]:
+def _subjects(ids: Sequence[int], until: datetime) -> Iterator[Subject]:
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        rows = ScheduledTask.objects.filter(pk__in=batch).order_by()
-        present = {row["id"]: row for row in rows.values(*_NOW)}
+        rows = ScheduledTask.objects.filter(pk__in=batch).order_by()  # also what SQL has spoilt
+        present = {row.pk: {name: getattr(row, name) for name in _NOW} for row in rows}
         entries = ScheduledTask.history.filter(id__in=batch).order_by("id", "history_id")
         for pk, told in itertools.groupby(entries.values(*COLUMNS).iterator(), _id_of):
-            yield _trail(pk, list(told), present.pop(pk, None), until)
+            yield _subject(pk, list(told), present.pop(pk, None), until)
         for pk, row in present.items():  # inserted by SQL or an import, and not changed since
             entry = row | {"history_type": CREATED, "history_date": row["armed_at"], "tzdata": ""}
-            yield _trail(pk, [entry], row, until)
+            yield _subject(pk, [entry], row, until)
 
 
 def _id_of(entry: Entry) -> int:
     return int(entry["id"])
 
 
-def _trail(pk: int, entries: list[Entry], now: Entry | None, until: datetime) -> Trail:
+def _subject(pk: int, entries: list[Entry], now: Entry | None, until: datetime) -> Subject:
     last = entries[-1]
-    return Trail(
+    return Subject(
         pk=pk,
         name=last["name"],
         names={entry["name"] for entry in entries},
@@ -141,10 +141,10 @@ def _trail(pk: int, entries: list[Entry], now: Entry | None, until: datetime) ->
 # What the reader should know ----------------------------------------------------------------------
 
 
-def _is_untold(trail: Trail) -> bool:
+def _is_untold(subject: Subject) -> bool:
     """Whether its row is not what the audit trail says."""
-    now = trail.now
-    return now is not None and any(now[name] != trail.last[name] for name in (*RULE, "enabled"))
+    now = subject.now
+    return now is not None and any(now[name] != subject.last[name] for name in (*RULE, "enabled"))
 
 
 def _notes(report: Report, since: datetime | None) -> Iterator[str]:

@@ -112,17 +112,22 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
         )
         return self.not_held().filter(unsent, publish_at__lte=now, start_at__lte=now + HORIZON)
 
-    def overdue(self, now: datetime) -> "TaskRunQuerySet":
-        """Published, not started, and past the time to look again. Not those that wait for a run
-        of their scheduled task that goes on: its end publishes them."""
+    def unanswered(self, now: datetime) -> "TaskRunQuerySet":
+        """Published, not started, and well past their start: a message of theirs should be in the
+        broker. Not those that wait for a run of their scheduled task that goes on: their message
+        is used up, and its end publishes them."""
         holder = self.model._base_manager.filter(holds=OuterRef("scheduled_task_id"))
         in_line = Q(waits__isnull=False) | Q(reason="takes_turns")
         return self.not_held().filter(
             ~Q(in_line, Exists(holder)),
             status__in=(Status.PUBLISHED, Status.RETRYING),
-            publish_at__lte=now,
+            publish_at__isnull=False,
             start_at__lte=now - UNSTARTED_GRACE,
         )
+
+    def overdue(self, now: datetime) -> "TaskRunQuerySet":
+        """Those of them for which it is time to look again."""
+        return self.unanswered(now).filter(publish_at__lte=now)
 
     def started_at_first_sending(self) -> "TaskRunQuerySet":
         """Started by the only message that they ever had."""

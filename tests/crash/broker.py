@@ -66,7 +66,8 @@ def _read(message: kombu.Message, queue: str) -> Message:
     args, kwargs, _embed = json.loads(message.body)
     eta = message.headers.get("eta")
     when = datetime.fromisoformat(eta) if eta else None
-    return Message(dict(message.headers), args, kwargs, when, queue)
+    headers = {name: value for name, value in message.headers.items() if name != "origin"}
+    return Message(headers, args, kwargs, when, queue)
 
 
 def disconnect() -> None:

@@ -64,19 +64,16 @@ class Laboratory:
         return result
 
     def _places(self, seen: Counter[Line]) -> Iterator[Place]:
-        """The first time of each line that is new; a COMMIT each time."""
+        """The first and the last time of each line that is new; a COMMIT each time."""
         for (file, line), times in sorted(seen.items()):
-            if file not in FILES:
-                visits = range(1, times + 1)
-            elif (file, line) in self.learnt:
-                continue
-            else:
-                visits = range(1, 2)
+            new, commit = (file, line) not in self.learnt, file not in FILES
             self.learnt.add((file, line))
-            for place in (Place(file, line, visit) for visit in visits):
-                self.found += 1
-                if self.found % self.every == 0 and self.only in str(place):
-                    yield place
+            for visit in range(1, times + 1):
+                if commit or (new and visit in (1, times)):
+                    self.found += 1
+                    place = Place(file, line, visit)
+                    if self.found % self.every == 0 and self.only in str(place):
+                        yield place
 
     # The process that dies ------------------------------------------------------------------------
 
@@ -95,7 +92,7 @@ class Laboratory:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         _wait_until_gone(session)
         if code != -signal.SIGKILL:
-            self.failures.append(f"{place}: it was not reached (exit code {code})")
+            self._fail(f"{place}: it was not reached (exit code {code})")
 
     # The others, who go on ------------------------------------------------------------------------
 
@@ -115,8 +112,12 @@ class Laboratory:
         faults = _hear(pipe)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if code or faults:
-            self.failures.append(f"{place}\n{faults or f'exit code {code}'}")
+            self._fail(f"{place}\n{faults or f'exit code {code}'}")
         return False
+
+    def _fail(self, failure: str) -> None:
+        print(failure)
+        self.failures.append(failure)
 
     def conclude(self, faults: list[str]) -> None:
         """The scenario has come to its end. A fork tells, and ends."""

@@ -42,9 +42,9 @@ ALSO = ("dispatcher/runs.py",)
 COUNTED = frozenset(str(ROOT / name) for name in MODULES)
 FILES = COUNTED | {str(ROOT / name) for name in ALSO}
 
-#: Django's COMMIT and what follows it are tried too, each time: dead right before it, right after.
-COMMIT = inspect.unwrap(BaseDatabaseWrapper.commit).__code__
-HOOKS = BaseDatabaseWrapper.run_and_clear_commit_hooks.__code__
+#: Django's COMMIT, and what it calls after it: dead right before, and right after.
+BEFORE_COMMIT = inspect.unwrap(BaseDatabaseWrapper.commit).__code__
+AFTER_COMMIT = BaseDatabaseWrapper.run_and_clear_commit_hooks.__code__
 
 Line = tuple[str, int]
 Action = Callable[[], Any]
@@ -92,8 +92,9 @@ def _traced(reached: Callable[[Line], None]) -> Iterator[None]:
 
     def enter(frame: FrameType, event: str, arg: Any) -> Any:
         code = frame.f_code
-        wanted = code.co_filename in FILES or code is COMMIT or code is HOOKS
-        return at_line if wanted else None
+        if code is BEFORE_COMMIT or code is AFTER_COMMIT:
+            reached((code.co_filename, code.co_firstlineno))
+        return at_line if code.co_filename in FILES else None
 
     def at_line(frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":

@@ -46,6 +46,7 @@ learnt: dict[str, set[Line]] = {}
 
 @pytest.fixture(autouse=True)
 def prepared(transactional_db: None, tmp_path: Path) -> Iterator[None]:
+    app_or_default().finalize()  # or it would be one of the first action's
     conf = app_or_default().conf
     options = conf.broker_transport_options
     if broker.URL.startswith("amqp"):
@@ -57,6 +58,7 @@ def prepared(transactional_db: None, tmp_path: Path) -> Iterator[None]:
     broker.disconnect()
     state.make_copies()
     yield
+    connection.close()  # it may have been interrupted
     state.drop_copies()
     broker.drain()
     broker.disconnect()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
+from django.db import connection
 
 from dispatcher.findings import LISTED
 from dispatcher.management.commands.verify_slots import Command
@@ -403,6 +404,22 @@ def test_a_rule_that_sql_has_spoilt_and_mended_is_followed(clock):
     report = clock.verify()
     assert counts(report) == {}
     assert not report.notes
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="it keeps no time that cannot be read")
+def test_a_row_that_cannot_be_read_does_not_stop_the_others(clock):
+    spoilt, sound = interval("spoilt", every=30), interval("sound", every=30)
+    clock.pass_(5 * MINUTE)
+    garbage = "infinity" if connection.vendor == "postgresql" else "2026-02-31 00:00:00"
+    with connection.cursor() as cursor:
+        statement = "UPDATE scheduling_scheduledtask SET starts_at = %s WHERE id = %s"
+        cursor.execute(statement, [garbage, spoilt.pk])
+    clock.pass_(5 * MINUTE)
+    report = clock.verify()
+    assert ScheduledTask.objects.get(pk=spoilt.pk).state_reason == "set_aside"
+    assert {finding.why for finding in report.listed["undecided"]} <= {"set_aside"}
+    assert (report.schedules, report.counts["missing"], report.counts["extra"]) == (2, 0, 0)
+    assert clock.verify(tasks=[sound]).is_clean
 
 
 def test_a_rule_that_sql_has_changed_is_said(clock):

@@ -136,7 +136,11 @@ class Ordeal:
         self.stack.wait_until(asked_anew, timeout, what, poll=1)
 
     def caught_up(self, fault: Fault) -> bool:
-        """Every slot up to the end of the fault is planned, and every run of it has ended."""
+        """Every slot up to the end of the fault is planned, and every run of it has ended; ticks
+        and rescue passes come again."""
+        passes = Tick.objects.filter(started_at__gte=fault.ended).exclude(finished_at=None)
+        if passes.values("kind").distinct().order_by().count() < 2:
+            return False
         due = ScheduledTask.objects.filter(enabled=True, next_run_at__lte=fault.ended)
         runs = TaskRun.objects.filter(start_at__lte=fault.ended).exclude(status__in=ENDED)
         return not due.exists() and not runs.exists()

@@ -92,7 +92,7 @@ def test_of_a_backlog_exactly_what_is_missing_is_sent_again_and_each_run_starts_
     settled(count // 2)
 
     sent = 0
-    while sent < count // 2:
+    for _pass in range(-(-count // 2 // rescue.LIMIT)):
         sent += passes(40)
         settled(count // 2 + sent)
     assert sent == count // 2
@@ -129,6 +129,17 @@ def test_what_was_lost_out_of_the_middle_is_sent_when_the_queue_has_moved_on(sta
     all_started_once(stack, runs)
     print(f"20 lost of 180: 20 sent again at once, {sent} while the queue was worked off")
     assert sent >= 20
+
+
+def test_what_one_pass_could_not_send_the_next_passes_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent again is in the queue too, and must not be taken for the rest."""
+    monkeypatch.setattr(rescue, "LIMIT", 10)
+    published(100, lost=50)
+    settled(50)
+    for count in range(60, 110, 10):
+        assert passes(40) == 10
+        settled(count)
+    assert passes(*TEN_MINUTES) == 0
 
 
 def test_queues_are_judged_one_by_one() -> None:
