@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from dispatcher import stats
+from dispatcher import metrics as exposed
 from dispatcher.models import Tick
 from scheduling.clock import database_now
 from scheduling.stop import current_stop
@@ -43,7 +43,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def metrics(request: HttpRequest) -> HttpResponse:
     """The figures of this moment in the text format of Prometheus; 503 without a database."""
     try:
-        body = stats.exposition()
+        body = exposed.exposition()
     except DatabaseError:
         return HttpResponse("The database does not answer.\n", "text/plain", status=503)
     headers = {"Cache-Control": "no-store"}
