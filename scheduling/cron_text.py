@@ -113,7 +113,7 @@ def named(expression: object) -> list[tuple[str, str]]:
     second, *texts = _split(_plain(expression))
     names = [part.name for part in (MINUTE, HOUR, DAY, MONTH, WEEKDAY)]
     pairs = list(zip(names, texts, strict=True))
-    return pairs if second is None else [(SECOND.name, second), *pairs]  # type: ignore[list-item]
+    return pairs if second is None else [(SECOND.name, second), *pairs]
 
 
 def _plain(expression: object) -> str:

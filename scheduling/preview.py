@@ -7,8 +7,10 @@ import json
 from datetime import datetime
 from typing import Any
 
+from django.forms import ModelForm
+
 from scheduling import arguments, panels
-from scheduling.forms import ScheduledTaskForm
+from scheduling.models import ScheduledTask
 
 #: While one of these is wrong there are no next runs to show.
 SCHEDULE_FIELDS = (
@@ -27,7 +29,7 @@ SCHEDULE_FIELDS = (
 TYPED = ("task", "args", "kwargs", "cron_expression")
 
 
-def answer(form: ScheduledTaskForm, now: datetime) -> dict[str, Any]:
+def answer(form: "ModelForm[ScheduledTask]", now: datetime) -> dict[str, Any]:
     """For a bound form, as JSON: `errors` by field; `panels`, HTML by the id of its element;
     `formatted` and `completed`, the texts that the buttons of the arguments put in."""
     typed = {name: str(form.data.get(name, "")) for name in TYPED}
@@ -43,7 +45,7 @@ def answer(form: ScheduledTaskForm, now: datetime) -> dict[str, Any]:
     }
 
 
-def _runs(form: ScheduledTaskForm, now: datetime) -> str:
+def _runs(form: "ModelForm[ScheduledTask]", now: datetime) -> str:
     if any(name in form.errors for name in SCHEDULE_FIELDS):
         return panels.empty_runs_panel()
     return panels.runs_panel(form.instance, now)
