@@ -50,7 +50,11 @@ def schedule_error(error: ScheduleError) -> ValidationError:
 
 
 def in_words(problem: ScheduleError | ScheduleWarning) -> str:
-    return _(problem.message_template) % problem.params
+    """Its message in the language of the reader, who also reads the name of the cron field."""
+    params = problem.params
+    if "part" in params:
+        params = params | {"part": _(params["part"])}
+    return _(problem.message_template) % params
 
 
 def unknown_kind(kind: Any) -> ScheduleError:

@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -128,6 +129,8 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
         named = format_html('<span class="mh-zone">{}</span>', self["timezone"].value())
         texts = {"help": field.help_text, "zone": named}
         field.help_text = _("%(help)s In the time zone of the job: %(zone)s.") % texts
+        for part, label in zip(field.widget.widgets, (_("date"), _("time")), strict=True):
+            part.attrs["aria-label"] = f"{capfirst(field.label)}, {label}"
 
     # Reading ------------------------------------------------------------------------------------
 

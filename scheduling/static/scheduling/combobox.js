@@ -57,6 +57,11 @@ document.addEventListener("DOMContentLoaded", () => {
             expand(all.length > 0 || query !== "");
         }
 
+        /** All of them where a known value is already in the input: one looks for another. */
+        function openAgain() {
+            open(known.some(({ value }) => value === input.value) ? "" : input.value);
+        }
+
         function option({ value, lines }, place) {
             const item = document.createElement("li");
             item.id = `${box.id}-${place}`;
@@ -109,7 +114,7 @@ document.addEventListener("DOMContentLoaded", () => {
         }
 
         input.addEventListener("input", () => open(input.value));
-        input.addEventListener("click", () => box.hidden && open(""));
+        input.addEventListener("click", () => box.hidden && openAgain());
         input.addEventListener("blur", () => expand(false));
         box.addEventListener("mousedown", (event) => {
             event.preventDefault(); // the focus stays in the input
@@ -118,11 +123,11 @@ document.addEventListener("DOMContentLoaded", () => {
         });
         input.addEventListener("keydown", (event) => {
             const count = options().length;
-            const steps = { ArrowDown: 1, ArrowUp: -1 };
-            if (event.key in steps && !event.altKey) {
+            if (["ArrowDown", "ArrowUp"].includes(event.key) && !event.altKey) {
                 event.preventDefault();
-                if (box.hidden) open("");
-                else if (count) activate((active + steps[event.key] + count + (active < 0 && event.key === "ArrowUp" ? 1 : 0)) % count);
+                if (box.hidden) openAgain();
+                else if (event.key === "ArrowDown") activate(active + 1 < count ? active + 1 : 0);
+                else activate(active > 0 ? active - 1 : count - 1);
             } else if (event.key === "Enter" && !box.hidden && active >= 0) {
                 event.preventDefault(); // choose, and do not save the form
                 choose(options()[active]);

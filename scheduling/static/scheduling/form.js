@@ -71,9 +71,12 @@ document.addEventListener("DOMContentLoaded", () => {
         place.prepend(list);
     };
 
+    // What is typed into an open search box is a search, not a value yet.
+    const searches = (place) => place.querySelector("[role=combobox][aria-expanded=true]");
     const showAllErrors = (errors) => {
         for (const name of touched) {
-            if (name && row(name)) showErrors(name, errors[name] ?? []);
+            const place = name && row(name);
+            if (place) showErrors(name, searches(place) ? [] : (errors[name] ?? []));
         }
         const focused = document.activeElement && nameOf(document.activeElement);
         const own = (touched.has(focused) && errors[focused]) || [];
@@ -134,7 +137,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const show = () => {
         for (const [id, html] of Object.entries(answer.panels)) {
             const panel = document.getElementById(id);
-            if (panel) panel.innerHTML = html; // made and escaped by the server's templates
+            if (!panel) continue;
+            // Made, and escaped, by the server's templates.
+            panel.innerHTML = searches(panel.parentElement) ? "" : html;
         }
         showMyClock();
         showAllErrors(answer.errors);
