@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from dispatcher import runs
+from dispatcher.admin import overview
 from dispatcher.admin.reading import (
     LARGE,
     CappedPaginator,
@@ -304,6 +305,7 @@ class TaskRunAdmin(ReadOnlyAdmin):
         return [
             self._button_url("cancel", self.cancel_view),
             self._button_url("rerun", self.rerun_view),
+            *overview.urls(self.admin_site),
             *super().get_urls(),
         ]
 
