@@ -221,7 +221,7 @@ class Listed:
         return self.count - len(self.rows)
 
 
-_LARGE = ("args", "kwargs", "result", "exception", "traceback")
+_LARGE = ("args", "kwargs", "result", "exception", "traceback", "log")
 
 
 def running() -> Listed:

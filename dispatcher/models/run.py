@@ -88,6 +88,9 @@ class TaskRun(models.Model):
     exception = models.TextField(_("exception"), blank=True, default="")
     traceback = models.TextField(_("traceback"), blank=True, default="")
 
+    # What it logged in this attempt; in an older one's row, in that one.
+    log = models.TextField(_("log"), blank=True, default="", db_default="")
+
     triggered_by = models.CharField(_("triggered by"), max_length=200, blank=True, default="")
     triggered_via = models.CharField(_("triggered via"), max_length=20, blank=True, default="")
     rerun_of = models.ForeignKey(
@@ -162,6 +165,7 @@ class RunAttempt(models.Model):
     message_id = models.CharField(_("message id"), max_length=155, blank=True, default="")
     exception = models.TextField(_("exception"), blank=True, default="")
     traceback = models.TextField(_("traceback"), blank=True, default="")
+    log = models.TextField(_("log"), blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = _("earlier attempt")
