@@ -1,7 +1,8 @@
 "use strict";
 // Keeps an element with data-live="URL" up to date: fetches that fragment of HTML every
 // data-live-seconds and replaces those of its parts (data-part) that changed. It rests while the
-// tab is hidden, and gives up with a word when the answer is not the fragment (logged out, away).
+// tab is hidden, and says so when the answer is not the fragment (logged out, away). An answer with
+// data-live-done says that there is nothing more to come: the page is loaded once more, whole.
 document.addEventListener("DOMContentLoaded", () => {
     const region = document.querySelector("[data-live]");
     if (!region) return;
@@ -33,6 +34,10 @@ document.addEventListener("DOMContentLoaded", () => {
     }
 
     function show(fresh) {
+        if (fresh.querySelector("[data-live-done]")) {
+            window.location.reload();
+            return;
+        }
         const came = parts(fresh.body);
         const names = new Set(came.map((part) => part.dataset.part));
         for (const part of parts(region)) if (!names.has(part.dataset.part)) part.remove();
