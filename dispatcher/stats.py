@@ -27,7 +27,7 @@ from django.db.models.functions import Left
 
 from dispatcher import rescue
 from dispatcher.installation import QUEUE, REDIS_TRANSPORT
-from dispatcher.models import Status, TaskRun, Tick, Worker
+from dispatcher.models import Status, TaskRun, Tick, Trigger, Worker
 from dispatcher.models.run import run_id_at
 from scheduling.models import ScheduledTask, StateReason
 
@@ -189,11 +189,11 @@ def lateness(now: datetime) -> Lateness:
 
 def _newest_starts(status: str, now: datetime) -> list[tuple[datetime, timedelta]]:
     rows = TaskRun.objects.filter(status=status, pk__gte=run_id_at(now - DAY)).order_by("-pk")
-    names = ("slot", "attempt", "retries", "start_at", "started_at")
+    names = ("trigger", "attempt", "retries", "start_at", "started_at")
     return [
         (start_at, max(started_at - start_at, timedelta(0)))
-        for slot, attempt, retries, start_at, started_at in rows.values_list(*names)[:SAMPLE]
-        if slot and started_at and attempt == 1 and not retries
+        for trigger, attempt, retries, start_at, started_at in rows.values_list(*names)[:SAMPLE]
+        if trigger == Trigger.SCHEDULE and started_at and attempt == 1 and not retries
     ]
 
 

@@ -32,13 +32,16 @@ class Segment:
     height: str
 
 
-def bars(hours: Sequence[Hour]) -> list[list[Segment]]:
+def bars(hours: Sequence[Hour], labels: Sequence[str]) -> list[list[Segment]]:
     """A stacked bar for each hour, good outcomes at the foot."""
     highest = max([hour.total for hour in hours] + [1])
-    return [_segments(hour, n * BAR + 1, highest) for n, hour in enumerate(hours)]
+    return [
+        _segments(hour, label, n * BAR + 1, highest)
+        for n, (hour, label) in enumerate(zip(hours, labels, strict=True))
+    ]
 
 
-def _segments(hour: Hour, x: int, highest: int) -> list[Segment]:
+def _segments(hour: Hour, label: str, x: int, highest: int) -> list[Segment]:
     present = [(status.value, hour.counts[status.value]) for status in OUTCOMES]
     heights = [max(HEIGHT * count / highest, LEAST) if count else 0.0 for _s, count in present]
     over = max(sum(heights) - HEIGHT, 0)  # what the least heights took is the tallest's
@@ -47,7 +50,7 @@ def _segments(hour: Hour, x: int, highest: int) -> list[Segment]:
     for (status, count), height in zip(present, heights, strict=True):
         top -= height
         if count:
-            title = f"{clock(hour.start)}: {count} {Status(status).label}"
+            title = f"{label}: {count} {Status(status).label}"
             found.append(Segment(status, title, str(x), f"{top:.2f}", f"{height:.2f}"))
     return found
 

@@ -162,6 +162,7 @@ def _rough(later: datetime, earlier: datetime) -> str:
 
 def _ran(now: datetime) -> dict[str, Any]:
     hours = stats.outcomes(charts.hour_start(now, 24))
+    labels = [clock(hour.start) for hour in hours]
     totals = {
         status.value: (
             sum(hour.counts[status] for hour in hours),
@@ -171,17 +172,17 @@ def _ran(now: datetime) -> dict[str, Any]:
     }
     late, running = stats.lateness(now), stats.running()
     return {
-        "bars": charts.bars(hours),
+        "bars": charts.bars(hours, labels),
         "highest": max(hour.total for hour in hours),
-        "hour_labels": [clock(hour.start) for hour in hours],
+        "hour_labels": labels,
         "capped": any(hour.is_capped for hour in hours),
         "hour_limit": stats.HOUR_LIMIT,
         "legend": [(s, Status(s).label, n, more) for s, (n, more) in totals.items()],
         "total": sum(n for n, _more in totals.values()),
         "table": [
-            (clock(hour.start), [hour.counts[status] for status in stats.OUTCOMES])
-            for hour in reversed(hours)
-        ],
+            (label, [hour.counts[status] for status in stats.OUTCOMES])
+            for label, hour in zip(labels, hours, strict=True)
+        ][::-1],
         "late": late,
         "late_since": clock(late.since) if late.since else "",
         "late_values": [
