@@ -4,23 +4,20 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Q
 
 from dispatcher import rescue
 from dispatcher.installation import QUEUE
 from dispatcher.models import TaskRun, Tick, Worker
+from dispatcher.stats import BACKLOG_AGE, TICK_LIMIT
 from scheduling import registry
 from scheduling.clock import database_now
 from scheduling.models import OverlapPolicy, ScheduledTask, StateReason
 
 #: How far a clock may be off before it is worth a word (seconds).
 CLOCK_WARNING = 2.0
-#: Two missed ticks and a margin.
-TICK_LIMIT = timedelta(seconds=150)
-#: Runs that wait longer than this make a backlog.
-BACKLOG_AGE = timedelta(minutes=2)
 #: How many names one sentence lists.
 SHOWN = 10
 

@@ -10,6 +10,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from dispatcher import conf
 from dispatcher.models import RunAttempt, Status, TaskRun, Tick, Worker
+from dispatcher.models.run import run_id_at
 from scheduling.models import ScheduledTask
 
 logger = logging.getLogger(__name__)
@@ -56,10 +57,7 @@ def _batches(now: datetime) -> Iterator[list[uuid.UUID]]:
 
 
 def _older(now: datetime, days: int) -> Any:
-    """Run ids grow with time, so that the age needs no index of its own."""
-    before = now - timedelta(days=days)
-    milliseconds = max(int(before.timestamp() * 1000), 0)
-    return TaskRun.objects.filter(pk__lt=uuid.UUID(int=milliseconds << 80))
+    return TaskRun.objects.filter(pk__lt=run_id_at(now - timedelta(days=days)))
 
 
 def _delete_runs(ids: list[uuid.UUID]) -> int:

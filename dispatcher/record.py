@@ -92,8 +92,8 @@ def fail_by_message(run_id: UUID, attempt: int, retries: int, message_id: str, e
     return end_or_retry(run, end) if run is not None else False
 
 
-def retry_own(run_id: UUID, token: UUID, start_at: datetime, exception: str) -> bool:
-    return TaskRun.objects.all().retry_own(run_id, token, start_at, exception)
+def retry_own(run_id: UUID, token: UUID, start_at: datetime, exception: str, log: str = "") -> bool:
+    return TaskRun.objects.all().retry_own(run_id, token, start_at, exception, log)
 
 
 def _with_task() -> "TaskRun.objects.__class__":  # type: ignore[name-defined]

@@ -1,16 +1,12 @@
 """Pages for machines that watch: `/healthz`."""
 
-from datetime import timedelta
-
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from dispatcher.models import Tick
+from dispatcher.stats import TICK_LIMIT
 from scheduling.clock import database_now
-
-#: Two missed ticks and a margin.
-TICK_LIMIT = timedelta(seconds=150)
 
 
 @require_safe

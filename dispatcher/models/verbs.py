@@ -12,8 +12,9 @@ from uuid import UUID
 
 from django.db import models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Concat, Right
 
+from dispatcher import conf
 from dispatcher.models.process import LEASE
 from dispatcher.models.status import ACTIVE, ENDED, UNSTARTED, WAITING, Status, Trigger
 from scheduling.clock import DatabaseNow, database_in
@@ -56,6 +57,7 @@ class End:
     result: Any = None
     exception: str = ""
     traceback: str = ""
+    log: str = ""
 
     def columns(self) -> dict[str, Any]:
         return {
@@ -66,6 +68,12 @@ class End:
             "exception": self.exception,
             "traceback": self.traceback,
         }
+
+
+def _logged(text: str) -> dict[str, Any]:
+    """The log with these lines at its end: the tries of `self.retry` are one attempt."""
+    whole = Concat("log", Value(text), output_field=models.TextField())
+    return {"log": Right(whole, conf.RUN_LOG_KIB.value * 1024)} if text else {}
 
 
 #: What every end clears.
@@ -189,7 +197,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
         rows = self.filter(pk=run_id, token=token, **held)
         return bool(
             rows.filter(status__in=(Status.RUNNING, Status.LOST)).update(
-                **end.columns(), **RELEASED, finished_at=DatabaseNow()
+                **end.columns(), **_logged(end.log), **RELEASED, finished_at=DatabaseNow()
             )
         )
 
@@ -205,7 +213,9 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
             status=Status.RUNNING,
         )
 
-    def retry_own(self, run_id: UUID, token: UUID, start_at: datetime, exception: str) -> bool:
+    def retry_own(
+        self, run_id: UUID, token: UUID, start_at: datetime, exception: str, log: str = ""
+    ) -> bool:
         """The task called `self.retry`: same attempt, and Celery has sent the next message."""
         rows = self.filter(pk=run_id, token=token, status=Status.RUNNING)
         return bool(
@@ -213,6 +223,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
                 status=Status.RETRYING,
                 reason="own_retry",
                 exception=exception,
+                **_logged(log),
                 lease_until=None,
                 start_at=start_at,
                 publish_at=start_at + UNSTARTED_GRACE,
@@ -233,11 +244,13 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
                 retries=0,
                 token=None,
                 start_at=start_at,
+                log="",
             )
             if won:
                 ended = {k: v for k, v in end.columns().items() if k != "result"}
                 finished_at = self.filter(pk=run.pk).values_list(DatabaseNow(), flat=True)[0]
-                RunAttempt.of(run, finished_at=finished_at, **ended).save(force_insert=True)
+                past = RunAttempt.of(run, finished_at=finished_at, log=run.log + end.log, **ended)
+                past.save(force_insert=True)
         return bool(won)
 
     # Ends without a worker ------------------------------------------------------------------------

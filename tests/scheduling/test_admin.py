@@ -549,8 +549,10 @@ def test_an_error_of_one_row_is_told_by_name_and_the_others_go_on(admin_client):
 def test_a_job_is_paused_and_resumed_by_a_button_and_its_history_says_so(admin_client):
     task = interval()
     html = admin_client.get(page_of(task)).content.decode()
-    assert f'action="{page_of(task).replace("change", "pause")}"' in html
-    response = admin_client.post(f"{LIST}{task.pk}/pause/", follow=True)
+    asks = page_of(task).replace("change", "pause")
+    assert f'href="{asks}"' in html
+    assert "no slot of it runs" in admin_client.get(asks).content.decode()
+    response = admin_client.post(asks, follow=True)
     assert "“job” is paused." in messages_of(response)
     task.refresh_from_db()
     assert (task.enabled, task.state_reason_by) == (False, "admin")
@@ -563,7 +565,7 @@ def test_a_job_is_paused_and_resumed_by_a_button_and_its_history_says_so(admin_c
 
 def test_a_button_is_no_link(admin_client):
     task = interval()
-    assert admin_client.get(f"{LIST}{task.pk}/pause/").status_code == 405
+    assert admin_client.get(f"{LIST}{task.pk}/resume/").status_code == 405
     assert admin_client.post(f"{LIST}999999999/pause/").status_code == 404
     task.refresh_from_db()
     assert task.enabled
