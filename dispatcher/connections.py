@@ -21,7 +21,7 @@ def look_after(*, but_not: str | None = None) -> None:
     CONN_HEALTH_CHECKS every one before its first query. `but_not`: an alias to leave alone."""
     for connection in _idle():
         if connection.alias != but_not:
-            connection.health_check_done = False
+            connection.health_check_done = False  # type: ignore[attr-defined]  # not in the stubs
             if connection.errors_occurred:
                 _close_if_dead(connection)
 

@@ -9,11 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from dispatcher import metrics as exposed
 from dispatcher.models import Tick
+from dispatcher.stats import TICK_LIMIT
 from scheduling.clock import database_now
 from scheduling.stop import current_stop
-
-#: Two missed ticks and a margin.
-TICK_LIMIT = timedelta(seconds=150)
 
 
 @require_safe
