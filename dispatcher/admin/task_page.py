@@ -28,11 +28,21 @@ SAMPLE, LISTED, COMING = 500, 20, 10
 #: The most bars of the outcomes.
 BARS = 30
 ZERO = timedelta(0)
+#: The columns of a run that the plots are made of.
+READ = (
+    "status",
+    "attempt",
+    "retries",
+    "scheduled_for",
+    "start_at",
+    "started_at",
+    "finished_at",
+    "scheduled_task",
+)
 
 
 def context(task: ScheduledTask, now: datetime) -> dict[str, Any]:
-    names = ("status", "scheduled_for", "start_at", "started_at", "finished_at", "scheduled_task")
-    newest = list(task.runs.only(*names).order_by("-pk")[:SAMPLE])[::-1]
+    newest = list(task.runs.only(*READ).order_by("-pk")[:SAMPLE])[::-1]
     ended = [run for run in newest if run.is_ended]
     return {
         "since": moment_text(newest[0].scheduled_for, task.timezone) if newest else "",

@@ -289,7 +289,7 @@ def test_it_runs_again_with_other_arguments_and_a_secret_that_stays_hidden(admin
         ("[1, 2]", '{"c": 3}', "unexpected keyword argument"),
         ("[1, 2]", "[]", "Give a JSON object"),
         ("{}", "{}", "Give a JSON list"),
-        ("[1,", "{}", "Enter a valid JSON"),
+        ("[1,", "{}", "This is no valid JSON"),
         ("[1, 2]", json.dumps({"password": MASK}), "was hidden. Give it anew."),
     ],
 )
