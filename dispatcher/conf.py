@@ -45,5 +45,11 @@ TICK_RETENTION_DAYS = Setting(
     "days",
     "How long the record of ticks, rescue passes and stopped workers is kept.",
 )
+RUN_LOG_KIB = Setting(
+    "SCHEDULER_RUN_LOG_KIB",
+    64,
+    "KiB",
+    "How much of what a run logs is kept with it, the newest lines; 0 keeps nothing.",
+)
 
-SETTINGS = (RUN_RETENTION_DAYS, FAILURE_RETENTION_DAYS, TICK_RETENTION_DAYS)
+SETTINGS = (RUN_RETENTION_DAYS, FAILURE_RETENTION_DAYS, TICK_RETENTION_DAYS, RUN_LOG_KIB)

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from celery.exceptions import Ignore
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
 
-from dispatcher import overlap
+from dispatcher import logs, overlap
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.verbs import Claim
 from dispatcher.signals import announce
@@ -64,6 +64,7 @@ def enter(request: Any) -> None:
         _close_expired(claim.run_id)
         raise _veto(claim, "it is a duplicate, or was cancelled, edited, or has ended")
     request.run_token = claim.token
+    logs.begin(request.args, request.kwargs)
 
 
 def _claim_of(request: Any, run_id: UUID) -> Claim:

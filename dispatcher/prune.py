@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from dispatcher import conf
 from dispatcher.models import Failing, RunAttempt, Status, TaskRun, Tick, Worker
+from dispatcher.models.run import run_id_at
 from scheduling.locking import retry_contention
 from scheduling.models import ScheduledTask
 
@@ -76,14 +77,9 @@ def _batches(now: datetime) -> Iterator[list[uuid.UUID]]:
 def _prunable(now: datetime) -> "Iterator[QuerySet[TaskRun, TaskRun]]":
     """By status, which an index answers: ended runs that are old enough and not needed."""
     for status, days in _RETENTION.items():
-        old = TaskRun.objects.filter(status=status, pk__lt=_oldest_id(now, days.value)).order_by()
+        oldest = run_id_at(now - timedelta(days=days.value))
+        old = TaskRun.objects.filter(status=status, pk__lt=oldest).order_by()
         yield old.filter(~Q(Exists(_definition(enabled=True))) | ~_is_needed(status, now))
-
-
-def _oldest_id(now: datetime, days: int) -> uuid.UUID:
-    """Run ids grow with time, so that the age needs no index of its own."""
-    milliseconds = max(int((now - timedelta(days=days)).timestamp() * 1000), 0)
-    return uuid.UUID(int=milliseconds << 80)
 
 
 def _definition(**conditions: Any) -> "QuerySet[ScheduledTask, ScheduledTask]":

@@ -6,6 +6,7 @@ the claim's token; in the worker's main process it does not, and they do nothing
 """
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from celery import current_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DEFAULT_DB_ALIAS, connection
 
-from dispatcher import connections, publisher, record
+from dispatcher import connections, logs, publisher, record
 from dispatcher.gate import WORKER_ID, attempt_of, run_id_of
 from dispatcher.models import Status
 from dispatcher.models.verbs import End
@@ -50,13 +51,15 @@ def on_success(sender: Any = None, result: Any = None, **signal: Any) -> None:
 def _succeeded(request: Any, end: End) -> None:
     run_id, token = run_id_of(request), getattr(request, "run_token", None)
     if run_id is not None and token is not None:
-        record.write_or_keep(lambda: record.succeed(run_id, token, end))
+        logged = replace(end, log=logs.take())
+        record.write_or_keep(lambda: record.succeed(run_id, token, logged))
 
 
 def _failed(request: Any, end: End) -> None:
     run_id, token = run_id_of(request), getattr(request, "run_token", None)
     if run_id is not None and token is not None:
-        record.write_or_keep(lambda: record.fail(run_id, token, end))
+        logged = replace(end, log=logs.take())
+        record.write_or_keep(lambda: record.fail(run_id, token, logged))
 
 
 def on_failure(
@@ -94,8 +97,8 @@ def on_retry(sender: Any = None, request: Any = None, reason: Any = None, **sign
     if run_id is None or token is None:
         return
     start_at = _start_of_retry(getattr(reason, "when", None))
-    text = storable_text(str(reason))
-    record.write_or_keep(lambda: record.retry_own(run_id, token, start_at, text))
+    text, log = storable_text(str(reason)), logs.take()
+    record.write_or_keep(lambda: record.retry_own(run_id, token, start_at, text, log))
 
 
 def _start_of_retry(when: Any) -> datetime:
@@ -118,6 +121,8 @@ def on_postrun(
     elif state is None and not _in_pool_child():
         # Threads and solo have no main process that would notice.
         _failed(sender.request, End(Status.LOST, reason="exited"))
+    if getattr(sender.request, "run_token", None) is not None:
+        logs.take()  # whatever became of the end: the next run of this process has its own
 
 
 def _rejected(request: Any, reject: Any) -> None:
@@ -127,8 +132,8 @@ def _rejected(request: Any, reject: Any) -> None:
         run_id, token = run_id_of(request), request.run_token
         if run_id is not None:
             start_at = _start_of_retry(request.own_retry_at)
-            text = describe_exception(why)
-            record.write_or_keep(lambda: record.retry_own(run_id, token, start_at, text))
+            text, log = describe_exception(why), logs.take()
+            record.write_or_keep(lambda: record.retry_own(run_id, token, start_at, text, log))
         return
     text = describe_exception(reject) if isinstance(reject, BaseException) else ""
     _failed(request, End(Status.FAILED, reason="rejected", exception=text))

@@ -117,8 +117,8 @@ def refuse(run_id: UUID, attempt: int, end: End) -> bool:
     return end_or_retry(run, end) if run is not None else False
 
 
-def retry_own(run_id: UUID, token: UUID, start_at: datetime, exception: str) -> bool:
-    return TaskRun.objects.all().retry_own(run_id, token, start_at, exception)
+def retry_own(run_id: UUID, token: UUID, start_at: datetime, exception: str, log: str = "") -> bool:
+    return TaskRun.objects.all().retry_own(run_id, token, start_at, exception, log)
 
 
 def _with_task() -> "TaskRun.objects.__class__":  # type: ignore[name-defined]

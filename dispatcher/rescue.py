@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from amqp.exceptions import ChannelError
 from celery.app import app_or_default
 from django.db.models import Q, Subquery
+from kombu import Connection
 
 from dispatcher import failures, misfire, publisher, record, signals
 from dispatcher.gate import DATABASE_ERRORS
@@ -162,14 +163,20 @@ def messages_ready(queue: str) -> int | None:
     try:
         with app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=3)
-            channel = connection.default_channel
-            declared = channel.queue_declare(name, passive=True)  # type: ignore[attr-defined]
-            return int(declared.message_count)
-    except ChannelError:
-        return 0  # there is no such queue
+            return ready_in(connection, name)
     except connection_errors() as error:
         logger.warning("The broker could not be asked: %s", error, extra={"action": "broker_away"})
         return None
+
+
+def ready_in(connection: Connection, queue: str) -> int:
+    """How many messages wait in the queue, by an open connection; 0 where it does not exist."""
+    try:
+        with connection.channel() as channel:  # of its own: a refusal closes it
+            declared = channel.queue_declare(queue, passive=True)  # type: ignore[attr-defined]
+            return int(declared.message_count)
+    except ChannelError:
+        return 0
 
 
 def connection_errors() -> tuple[type[Exception], ...]:

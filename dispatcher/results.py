@@ -31,10 +31,15 @@ def storable(result: Any) -> Any:
 
 def storable_text(text: str, *, keep_end: bool = False) -> str:
     """Without NUL and lone surrogates, and not too long."""
-    cleaned = text.replace("\x00", "�").encode(errors="replace").decode()
+    cleaned = clean_text(text)
     if len(cleaned) <= TEXT_LIMIT:
         return cleaned
     return "…" + cleaned[-TEXT_LIMIT:] if keep_end else cleaned[:TEXT_LIMIT] + "…"
+
+
+def clean_text(text: str) -> str:
+    """Without NUL and lone surrogates, which no database takes."""
+    return text.replace("\x00", "�").encode(errors="replace").decode()
 
 
 def describe_exception(error: BaseException) -> str:
@@ -58,7 +63,7 @@ def _text_of(value: Any) -> str:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace("\x00", "�").encode(errors="replace").decode()
+        return clean_text(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, list):

@@ -37,17 +37,16 @@ def run_now(
     *,
     by: Any = None,
     kwargs: dict[str, Any] | None = None,
+    args: Sequence[Any] | None = None,
     via: str = "code",
 ) -> TaskRun:
-    """Run it once, now, also while it is paused; `kwargs` replace its own for this run.
+    """Run it once, now, also while it is paused; `args` and `kwargs` replace its own for this run.
 
-    `ValidationError` names `kwargs` when they do not fit the task.
+    `ValidationError` names `args` or `kwargs` when they do not fit the task.
     """
     now = database_now()
     run = _of(scheduled_task, Trigger.MANUAL, now, now, by, via)
-    if kwargs is not None:
-        _check_arguments(run.task, run.args, kwargs)
-        run.kwargs = kwargs
+    _replace_arguments(run, args, kwargs)
     return _start([run], now)[0]
 
 
@@ -78,18 +77,20 @@ def run_task(
 
 
 def rerun(
-    run: TaskRun, *, by: Any = None, kwargs: dict[str, Any] | None = None, via: str = "code"
+    run: TaskRun,
+    *,
+    by: Any = None,
+    kwargs: dict[str, Any] | None = None,
+    args: Sequence[Any] | None = None,
+    via: str = "code",
 ) -> TaskRun:
-    """Run an ended run again, with the arguments that it had (or with these `kwargs`)."""
+    """Run an ended run again, with the arguments that it had, or with these in their place."""
     run.refresh_from_db()
     if not run.is_ended:
         raise ValidationError(_("This run has not ended. Cancel it first, or wait."))
     now = database_now()
-    if kwargs is not None:
-        _check_arguments(run.task, run.args, kwargs)
     again = TaskRun(
         **{name: getattr(run, name) for name in _COPIED},
-        kwargs=run.kwargs if kwargs is None else kwargs,
         trigger=Trigger.RERUN,
         rerun_of=run,
         scheduled_for=now,
@@ -99,6 +100,7 @@ def rerun(
         triggered_by=str(by or "")[:200],
         triggered_via=via,
     )
+    _replace_arguments(again, args, kwargs)
     return _start([again], now)[0]
 
 
@@ -107,6 +109,7 @@ _COPIED = (
     "name",
     "task",
     "args",
+    "kwargs",
     "queue",
     "priority",
     "time_limit",
@@ -212,9 +215,22 @@ def _start(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
     return runs
 
 
+def _replace_arguments(
+    run: TaskRun, args: Sequence[Any] | None, kwargs: dict[str, Any] | None
+) -> None:
+    if args is None and kwargs is None:
+        return
+    new_args = run.args if args is None else args
+    new_kwargs = run.kwargs if kwargs is None else kwargs
+    _check_arguments(run.task, new_args, new_kwargs)
+    run.args, run.kwargs = list(new_args), new_kwargs
+
+
 def _check_arguments(task: str, args: Sequence[Any], kwargs: Any) -> None:
     from scheduling.cleaning import json_problem
 
+    if not isinstance(args, (list, tuple)):
+        raise ValidationError({"args": _("Give a JSON list, for example [1, 2].")})
     if not isinstance(kwargs, dict):
         raise ValidationError({"kwargs": _('Give a JSON object, for example {"region": "eu"}.')})
     for field, value in (("args", list(args)), ("kwargs", kwargs)):

@@ -7,13 +7,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from dispatcher import stats
+from dispatcher import metrics as exposed
 from dispatcher.models import Tick
+from dispatcher.stats import TICK_LIMIT
 from scheduling.clock import database_now
 from scheduling.stop import current_stop
-
-#: Two missed ticks and a margin.
-TICK_LIMIT = timedelta(seconds=150)
 
 
 @require_safe
@@ -43,7 +41,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def metrics(request: HttpRequest) -> HttpResponse:
     """The figures of this moment in the text format of Prometheus; 503 without a database."""
     try:
-        body = stats.exposition()
+        body = exposed.exposition()
     except DatabaseError:
         return HttpResponse("The database does not answer.\n", "text/plain", status=503)
     headers = {"Cache-Control": "no-store"}

@@ -7,21 +7,24 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.defaultfilters import truncatechars
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from scheduling import masking, registry, wording
+from scheduling import masking, panels, wording
 from scheduling.clock import DatabaseNow, database_now
 from scheduling.forms import WALL_TIMES, ScheduledTaskForm, WallTimeField, WallTimeWidget
 from scheduling.models import ScheduledTask, ScheduledTaskQuerySet, StateReason
+from scheduling.preview import answer
 from scheduling.stop import current_stop, is_everything_paused
 from scheduling.trail import Via, acting
 from scheduling.trail_admin import TrailAdmin
@@ -87,7 +90,7 @@ class ScheduledTaskAdmin(TrailAdmin):
     empty_value_display = "–"
     show_full_result_count = False
     actions: Any = ("pause", "resume")
-    readonly_fields: ClassVar[Any] = ("state_now", "next_runs")
+    readonly_fields: ClassVar[Any] = ("state_now", "next_runs", "preview")
 
     now_fields: ClassVar[tuple[str, ...]] = ("state_now", "next_runs")
     form_fieldsets: ClassVar[Any] = (
@@ -102,6 +105,7 @@ class ScheduledTaskAdmin(TrailAdmin):
                     "interval_seconds",
                     "run_at",
                     "timezone",
+                    "preview",
                     "starts_at",
                     "ends_at",
                     "max_runs",
@@ -140,8 +144,8 @@ class ScheduledTaskAdmin(TrailAdmin):
     )
 
     class Media:
-        css = {"all": ("scheduling/admin.css",)}
-        js = ("scheduling/kind.js",)
+        css = {"all": ("scheduling/admin.css", "scheduling/form.css")}
+        js = ("scheduling/combobox.js", "scheduling/form.js")
 
     # Reading ------------------------------------------------------------------------------------
 
@@ -247,14 +251,41 @@ class ScheduledTaskAdmin(TrailAdmin):
 
     def _advise(self, request: HttpRequest, obj: ScheduledTask) -> None:
         """An unknown task is allowed: this process need not know what the workers know."""
-        if registry.is_known(obj.task):
-            return
-        names = registry.close_matches(obj.task)
-        if names:
-            text = _("No task is registered here as “%(task)s”. Did you mean %(names)s?")
-        else:
-            text = _("No task is registered here as “%(task)s”. If no worker knows it, it fails.")
-        messages.warning(request, text % {"task": obj.task, "names": _(" or ").join(names)})
+        if advice := panels.task_advice(obj.task):
+            messages.warning(request, advice)
+
+    # The form while it is filled in ---------------------------------------------------------------
+
+    @admin.display(description=gettext_lazy("preview"))
+    def preview(self, task: ScheduledTask) -> str:
+        """Where the form shows what it would do; without JavaScript, what is stored does."""
+        stored = task is not None and task.pk is not None
+        kept = (
+            panels.runs_panel(task, getattr(task, "read_at", None) or database_now())
+            if stored
+            else panels.empty_runs_panel()
+        )
+        name = "preview" if stored else "preview_new"
+        url = reverse(f"admin:scheduling_scheduledtask_{name}", args=[task.pk] if stored else [])
+        context = {"panel": kept, "url": url, "is_new": not stored}
+        return render_to_string("scheduling/panels/preview.html", context)
+
+    def preview_view(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
+        """What saving the posted form would say; for those who may save it. Saves nothing."""
+        task = None if pk is None else self.get_object(request, str(pk))
+        if pk is not None and task is None:
+            raise Http404
+        if not self._may_save(request, task):
+            raise PermissionDenied
+        fields = flatten_fieldsets(self.get_fieldsets(request, task))
+        form_class = self.get_form(request, task, change=task is not None, fields=fields)
+        form = form_class(request.POST, instance=task)
+        return JsonResponse(answer(form, database_now()))
+
+    def _may_save(self, request: HttpRequest, task: ScheduledTask | None) -> bool:
+        if task is None:
+            return self.has_add_permission(request)
+        return self.has_change_permission(request, task)
 
     # Pause and resume, for many from the list and for one from its page ---------------------------
 
@@ -316,6 +347,12 @@ class ScheduledTaskAdmin(TrailAdmin):
         return [
             self.button_url("pause", self.pause_view),
             self.button_url("resume", self.resume_view),
+            self.button_url("preview", self.preview_view),
+            path(
+                "preview/",
+                self.admin_site.admin_view(require_POST(self.preview_view)),
+                name="scheduling_scheduledtask_preview_new",
+            ),
             *super().get_urls(),
         ]
 
@@ -391,7 +428,8 @@ def _for_reading(fieldset: Any) -> Any:
     """The fieldset with the read-only twins in place of fields that would show too much."""
     title, options = fieldset
     twins = {*WALL_TIMES, "args", "kwargs"}
-    shown = (name for name in options["fields"] if name != "seen")
+    hidden = ("seen", "preview")
+    shown = (name for name in options["fields"] if name not in hidden)
     fields = tuple(f"shown_{name}" if name in twins else name for name in shown)
     return title, {**options, "fields": fields}
 

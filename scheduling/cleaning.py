@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from scheduling import registry
 from scheduling.clock import database_now
-from scheduling.schedules import ScheduleError
+from scheduling.schedules import ScheduleError, ScheduleWarning
 
 if TYPE_CHECKING:
     from scheduling.models import ScheduledTask
@@ -46,8 +46,15 @@ def clean(row: "ScheduledTask") -> None:
 
 def schedule_error(error: ScheduleError) -> ValidationError:
     """The error of a schedule value, in the language of the reader."""
-    message = _(error.message_template) % error.params
-    return ValidationError(message, code=error.code)
+    return ValidationError(in_words(error), code=error.code)
+
+
+def in_words(problem: ScheduleError | ScheduleWarning) -> str:
+    """Its message in the language of the reader, who also reads the name of the cron field."""
+    params = problem.params
+    if "part" in params:
+        params = params | {"part": _(params["part"])}
+    return _(problem.message_template) % params
 
 
 def unknown_kind(kind: Any) -> ScheduleError:

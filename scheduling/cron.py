@@ -55,6 +55,14 @@ class Cron:
         """What is accepted but probably not meant."""
         return _timetable(self.expression, self.timezone).warnings
 
+    def shown_within(self, first: int, last: int) -> int | None:
+        """The first matching wall time in [first, last), whatever the zone makes of it.
+
+        Wall times are seconds since 1970 as in `zones`; None if no time there matches.
+        """
+        wall = _timetable(self.expression, self.timezone).clock.from_(first)
+        return wall if wall is not None and wall < last else None
+
     def next_after(self, moment: datetime) -> datetime | None:
         """The first slot strictly after an aware moment, in UTC; None past the year 9999."""
         return _timetable(self.expression, self.timezone).next_after(utc(moment))

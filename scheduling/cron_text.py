@@ -44,6 +44,8 @@ WEEKDAY = Part("day of week", 0, 7, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "
 
 _NTH = re.compile(r"([0-9]|[A-Z]{3})#([1-5])")
 _LAST = re.compile(r"([0-9]|[A-Z]{3})L")
+# A weekday by number: not a step, not the k of n#k.
+_WEEKDAY_NUMBER = re.compile(r"(?<![\w#/])[0-7](?![0-9])")
 # Forms of other crons, the likeliest first, each with the code of what to say about it.
 _REFUSED_FORMS = {
     "question_mark": re.compile(r".*\?.*"),
@@ -82,6 +84,8 @@ def read(expression: object) -> Fields:
     """The fields of an expression; ScheduleError, in well under 50 ms, for anything else."""
     second, minute, hour, day, month, weekday = _split(_plain(expression))
     warnings: list[ScheduleWarning] = []
+    if second is not None:
+        warnings += _quartz_weekday(weekday)
     days, last_day = _days(day, warnings)
     weekdays, nths, last_weekdays = _weekdays(weekday, warnings)
     return Fields(
@@ -99,6 +103,17 @@ def read(expression: object) -> Fields:
         days_text=f"{day} {month} {weekday}",
         warnings=tuple(warnings),
     )
+
+
+def named(expression: object) -> list[tuple[str, str]]:
+    """The name and the text of each field, in order, whether or not it means something.
+
+    ScheduleError where they are not five or six; aliases are expanded.
+    """
+    second, *texts = _split(_plain(expression))
+    names = [part.name for part in (MINUTE, HOUR, DAY, MONTH, WEEKDAY)]
+    pairs = list(zip(names, texts, strict=True))
+    return pairs if second is None else [(SECOND.name, second), *pairs]
 
 
 def _plain(expression: object) -> str:
@@ -165,6 +180,25 @@ def _weekdays(
         else:
             plain.update(day % 7 for day in _values(WEEKDAY, item, warnings))
     return frozenset(plain), frozenset(nths), frozenset(last)
+
+
+def _quartz_weekday(text: str) -> list[ScheduleWarning]:
+    """A warning about weekdays by number, which Quartz counts from 1 = Sunday.
+
+    Who writes six fields may come from there. Quartz knows no 0, so one among them is no doubt.
+    """
+    numbers = [int(number) for number in _WEEKDAY_NUMBER.findall(text)]
+    if not numbers or 0 in numbers:
+        return []
+    names = WEEKDAY.names
+    details = {
+        "part": WEEKDAY.name,
+        "number": numbers[0],
+        "here": names[numbers[0] % 7],
+        "quartz": names[numbers[0] - 1],
+        "instead": shortened(_WEEKDAY_NUMBER.sub(lambda found: names[int(found[0]) % 7], text)),
+    }
+    return [ScheduleWarning("quartz_weekday", **details)]
 
 
 def _wrong(code: str, part: Part, text: str, **params: object) -> ScheduleError:

@@ -297,6 +297,34 @@ def _switch(
     return True
 
 
+@retry_contention
+@retry_contention
+def skip_next(row: "ScheduledTask", *, by: Any = None) -> datetime | None:
+    """Add the next slot that would run to those that are skipped, and return it; None without."""
+    with transaction.atomic():
+        old = _locked_row(row)
+        now = database_now()
+        stored = type(row).objects.get(pk=row.pk)
+        slot = next(iter(stored.upcoming(1, now=now)), None)
+        if slot is None:
+            _refresh(row)
+            return None
+        stored.skip_slots = [*_still_to_plan(stored, now), slot.isoformat()]
+        stored.updated_at = now
+        stored.save_base(update_fields=frozenset(("skip_slots", "updated_at")))
+        _follow_up(old, now, by)
+        _refresh(row)
+        trail.record_changes([(old, row)], now, by=by)
+    logger.info("The slot %s of %s is skipped", slot, row.name, extra={"action": "skipped"})
+    return slot
+
+
+def _still_to_plan(row: "ScheduledTask", now: datetime) -> list[str]:
+    """The skipped slots that have no run yet, or have it still before them."""
+    since = min(row.next_run_at or now, now)
+    return [text for text in row.skip_slots if datetime.fromisoformat(text) >= since]
+
+
 def update_each(rows: "QuerySet[ScheduledTask]", columns: dict[str, Any]) -> int:
     """`QuerySet.update` of what people set: an edit of each row, batch by batch."""
     ids = list(rows.order_by("pk").values_list("pk", flat=True))

@@ -75,6 +75,8 @@ MESSAGES = {
     # warnings: accepted, but probably not meant
     "step_beyond_range": "%(part)s: the step in “%(text)s” is longer than the range, so only "
     "%(value)s matches.",
+    "quartz_weekday": "%(part)s: %(number)s is %(here)s here, but %(quartz)s in Quartz, which "
+    "counts from 1 = SUN. Write names to be sure: “%(instead)s”.",
 }
 
 

@@ -1,8 +1,7 @@
 """The form of a scheduled task: how what a person types becomes columns. It decides nothing of
 what is valid: `ScheduledTask.clean()` does."""
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,36 +9,25 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.forms.fields import InvalidJSONInput
+from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from scheduling import changes, masking, registry
+from scheduling import arguments, changes, masking
 from scheduling.cleaning import KIND_FIELDS, schedule_error
 from scheduling.locking import locked
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
+from scheduling.widgets import ArgumentsInput, CronInput, TaskInput, ZoneInput
 from scheduling.wording import in_zone
-from scheduling.zones import NAMES, utc_of_local, zone
+from scheduling.zones import utc_of_local, zone
 
 #: Wall times in the zone of the task.
 WALL_TIMES = ("run_at", "starts_at", "ends_at")
+ARGUMENTS = frozenset(("args", "kwargs"))
 #: Columns that a constraint ties together: if one changes, all are written.
 TIED = (("kind", "run_at", "interval_seconds", "cron_expression"), ("starts_at", "ends_at"))
-
-
-class SuggestingInput(forms.TextInput):
-    """Free text, with suggestions that are listed when the page is made."""
-
-    template_name = "scheduling/widgets/datalist.html"
-
-    def __init__(self, options: Callable[[], Iterable[str]], attrs: Any = None) -> None:
-        super().__init__(attrs)
-        self.options = options
-
-    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
-        list_id = f"{name}-suggestions"
-        context = super().get_context(name, value, {**(attrs or {}), "list": list_id})
-        context["widget"] |= {"list_id": list_id, "options": self.options()}
-        return context
 
 
 class WallTimeWidget(forms.SplitDateTimeWidget):
@@ -84,9 +72,9 @@ class ArgumentsField(forms.JSONField):
     def to_python(self, value: Any) -> Any:
         try:
             return super().to_python(value)
-        except (ValueError, RecursionError) as error:
-            message = self.error_messages["invalid"]
-            raise ValidationError(message, code="invalid", params={"value": ""}) from error
+        except (ValidationError, ValueError, RecursionError) as error:
+            message = arguments.json_error(value) or self.error_messages["invalid"]
+            raise ValidationError(message, code="invalid") from error
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         try:
@@ -97,7 +85,7 @@ class ArgumentsField(forms.JSONField):
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, InvalidJSONInput):
             return value
-        return json.dumps(value, ensure_ascii=False, cls=self.encoder)
+        return arguments.json_line(value)
 
 
 class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
@@ -111,11 +99,22 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
     class Meta:
         field_classes = {"args": ArgumentsField, "kwargs": ArgumentsField}
         widgets = {
-            "task": SuggestingInput(registry.task_names, {"class": "vTextField"}),
-            "timezone": SuggestingInput(lambda: sorted(NAMES)),
-            "cron_expression": forms.TextInput({"class": "mh-code"}),
-            "args": forms.Textarea({"rows": 2, "cols": 60, "class": "mh-code"}),
-            "kwargs": forms.Textarea({"rows": 4, "cols": 60, "class": "mh-code"}),
+            "task": TaskInput(),
+            "timezone": ZoneInput(),
+            "cron_expression": CronInput(),
+            "args": ArgumentsInput(rows=2),
+            "kwargs": ArgumentsInput(rows=4, complete=True),
+        }
+        help_texts = {
+            "kind": gettext_lazy(
+                "One time: at one moment. Interval: every so many seconds. Cron: by clock and "
+                "calendar, such as nine o'clock on weekdays."
+            ),
+            "cron_expression": gettext_lazy(
+                "For the kind cron: minute, hour, day of month, month, day of week; or six fields "
+                "with the seconds first, as in Quartz. “0 9 * * MON-FRI” is nine o'clock on "
+                "weekdays."
+            ),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -128,7 +127,7 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
             field.show_hidden_initial = False  # Django's guess for defaults that are functions
         for name in {*WALL_TIMES} & {*self.fields}:
             self._show_in_zone(name)
-        for name in {"args", "kwargs"} & {*self.fields}:
+        for name in ARGUMENTS & {*self.fields}:
             self.initial[name] = masking.masked(self.initial.get(name, self._before[name]))
 
     def _show_in_zone(self, name: str) -> None:
@@ -136,8 +135,11 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
         if isinstance(value, datetime) and value.tzinfo is not None:
             self.initial[name] = in_zone(value, self.instance.timezone).replace(tzinfo=None)
         field = self.fields[name]
-        texts = {"help": field.help_text, "zone": self["timezone"].value()}
+        named = format_html('<span class="mh-zone">{}</span>', self["timezone"].value())
+        texts = {"help": field.help_text, "zone": named}
         field.help_text = _("%(help)s In the time zone of the job: %(zone)s.") % texts
+        for part, label in zip(field.widget.widgets, (_("date"), _("time")), strict=True):
+            part.attrs["aria-label"] = f"{capfirst(field.label)}, {label}"
 
     # Reading ------------------------------------------------------------------------------------
 
@@ -191,8 +193,11 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
         """One error a field, the first: of a value that could not be read, what the model says
         about its absence is noise."""
         if field is None and hasattr(error, "error_dict"):
+            unread = {*self.errors}
+            if unread & ARGUMENTS:
+                unread |= ARGUMENTS  # half of the arguments cannot be held against the signature
             for name in [*error.error_dict]:
-                if name in self.errors:
+                if name in unread:
                     del error.error_dict[name]
                 else:
                     del error.error_dict[name][1:]

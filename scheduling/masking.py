@@ -3,6 +3,8 @@
 A value is a secret by the name of its key, at any depth. Pure: no Django.
 """
 
+import json
+from collections.abc import Collection
 from typing import Any
 
 MASK = "••••••••"
@@ -22,6 +24,10 @@ SECRET_WORDS = (
     "authorization",
     "credential",
 )
+
+
+#: A shorter text may be part of any word.
+SHORTEST_SECRET = 4
 
 
 class Unrestorable(ValueError):
@@ -70,3 +76,29 @@ def _restored_item(key: str, item: Any, old: dict[str, Any]) -> Any:
     if key not in old:
         raise Unrestorable(key)
     return old[key]
+
+
+def secrets_of(value: Any) -> frozenset[str]:
+    """The texts that stand for the secrets of a JSON value, as they are and as they are quoted."""
+    found: set[str] = set()
+    _collect(value, False, found)
+    return frozenset(text for text in found if len(text) >= SHORTEST_SECRET)
+
+
+def _collect(value: Any, secret: bool, found: set[str]) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _collect(item, secret or is_secret(key), found)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _collect(item, secret, found)
+    elif secret and value is not None and not isinstance(value, bool):
+        text = str(value)
+        found.update((text, repr(text)[1:-1], json.dumps(text)[1:-1]))
+
+
+def without(secrets: Collection[str], text: str) -> str:
+    """The text with `MASK` in place of each of the secrets, the longest first."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text

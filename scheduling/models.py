@@ -679,6 +679,11 @@ class ScheduledTask(models.Model):
         """Let its slots run again from now on; True if it was paused."""
         return edits.resume(self, by=by)
 
+    def skip_next(self, *, by: Any = None) -> datetime | None:
+        """Skip the next slot that would run, and return it (UTC); None where there is none."""
+        return edits.skip_next(self, by=by)
+
+    skip_next.alters_data = True  # type: ignore[attr-defined]
     pause.alters_data = True  # type: ignore[attr-defined]
     resume.alters_data = True  # type: ignore[attr-defined]
 

@@ -4,6 +4,7 @@ import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from celery import Celery
@@ -24,9 +25,16 @@ class TaskInfo:
 
 def _app() -> Celery:
     app = app_or_default()
-    app.loader.import_default_modules()  # the web process has not imported every tasks module
-    app.finalize()
+    _import_tasks(app)
     return app
+
+
+@cache
+def _import_tasks(app: Celery) -> None:
+    """The web process has not imported every tasks module. Once: Celery checks all models of
+    Django (10 ms) each time it is asked to."""
+    app.loader.import_default_modules()
+    app.finalize()
 
 
 def is_refused(name: str) -> bool:

@@ -11,9 +11,10 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from scheduling import reading
-from scheduling.cleaning import schedule_error
+from scheduling.cleaning import in_words, schedule_error
+from scheduling.cron_words import cron_words
 from scheduling.models import Kind, ScheduledTask, StateReason
-from scheduling.schedules import ScheduleError
+from scheduling.schedules import Cron, ScheduleError
 from scheduling.zones import zone
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -70,6 +71,26 @@ def schedule_text(task: ScheduledTask) -> str:
     if task.kind == Kind.ONE_TIME and task.run_at is not None:
         return _("once, %(time)s") % {"time": moment_text(task.run_at, task.timezone)}
     return str(task.kind)
+
+
+def schedule_words(task: ScheduledTask) -> str:
+    """As `schedule_text`, with a cron expression in words where words are right:
+    `Monday to Friday at 09:00 (Asia/Shanghai)`. A wrong expression stays as it is."""
+    if task.kind != Kind.CRON:
+        return schedule_text(task)
+    try:
+        words = cron_words(task.cron_expression)
+    except ScheduleError:
+        words = ""
+    return f"{words or task.cron_expression} ({task.timezone})"
+
+
+def cron_warnings(expression: str) -> list[str]:
+    """What is accepted but probably not meant; nothing for an expression that is refused."""
+    try:
+        return [in_words(warning) for warning in Cron(expression).warnings]
+    except ScheduleError:
+        return []
 
 
 def problem_of(task: ScheduledTask) -> str:

@@ -1,5 +1,10 @@
 """The admin of what happened. Each module registers its own."""
 
-from dispatcher.admin import processes, runs, scheduled_tasks, stop
+from django.contrib import admin
 
-__all__ = ["processes", "runs", "scheduled_tasks", "stop"]
+from dispatcher.admin import overview, processes, runs, scheduled_tasks, stop
+
+__all__ = ["overview", "processes", "runs", "scheduled_tasks", "stop"]
+
+if admin.site.index_template is None:  # or the project has a start page of its own
+    admin.site.index_template = "admin/dispatcher/index.html"

@@ -15,7 +15,7 @@ from scheduling.admin import badge
 from scheduling.wording import moment_text
 
 #: Columns that may be large, and that a list does not need.
-LARGE = ("args", "kwargs", "result", "exception", "traceback")
+LARGE = ("args", "kwargs", "result", "exception", "traceback", "log")
 
 
 def run_url(pk: Any) -> str:

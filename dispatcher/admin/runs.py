@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +15,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods
 
 from dispatcher import runs
+from dispatcher.admin import overview, run_page
+from dispatcher.admin.asking import ask
 from dispatcher.admin.reading import (
     LARGE,
     CappedPaginator,
@@ -26,12 +29,16 @@ from dispatcher.admin.reading import (
     status_badge,
     text_block,
 )
-from dispatcher.models import RunAttempt, TaskRun
+from dispatcher.forms import ArgumentsForm
+from dispatcher.models import Status, TaskRun, Worker
 from dispatcher.reasons import describe
-from scheduling.admin import complaint, json_block, table
+from scheduling.admin import complaint, json_block
 from scheduling.clock import DatabaseNow, database_now
-from scheduling.models import ScheduledTask
+from scheduling.models import OverlapPolicy, ScheduledTask
 from scheduling.wording import duration_text, moment_text
+
+#: How often the page of a run that goes on asks for news (seconds).
+REFRESH_SECONDS = 3
 
 
 class RunChangeList(ChangeList):
@@ -75,47 +82,26 @@ class TaskFilter(admin.SimpleListFilter):
         return queryset.filter(task=self.value()) if self.value() else queryset
 
 
-class RunAttemptInline(admin.TabularInline):  # type: ignore[type-arg]
-    model = RunAttempt
-    extra = 0
-    can_delete = False
-    fields = ("number", "status_now", "began", "took", "worker", "what_went_wrong")
-    readonly_fields = fields
+_ORIGIN = ("trigger", "triggered_by", "triggered_via", "rerun_of", "revision")
+_PLACE = (
+    "id",
+    "attempt",
+    "retries",
+    "worker",
+    "pid",
+    "queue",
+    "priority",
+    "soft_time_limit",
+    "time_limit",
+    "message_id",
+)
+_SHOWN_AS = {"rerun_of": "original"}
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return True  # whoever sees the run sees its attempts
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    @admin.display(description=gettext_lazy("attempt"))
-    def number(self, attempt: RunAttempt) -> str:
-        return str(attempt.attempt)
-
-    @admin.display(description=gettext_lazy("status"))
-    def status_now(self, attempt: RunAttempt) -> str:
-        return status_badge(attempt.status)
-
-    @admin.display(description=gettext_lazy("started"))
-    def began(self, attempt: RunAttempt) -> str:
-        return moment_span(attempt.started_at)
-
-    @admin.display(description=gettext_lazy("duration"))
-    def took(self, attempt: RunAttempt) -> str:
-        if attempt.started_at is None:
-            return ""
-        return duration_text(attempt.finished_at - attempt.started_at)
-
-    @admin.display(description=gettext_lazy("what went wrong"))
-    def what_went_wrong(self, attempt: RunAttempt) -> str:
-        said = attempt.exception or describe(attempt.reason, attempt.reason_params)
-        if not attempt.traceback:
-            return said
-        block = text_block(attempt.traceback)
-        return format_html("<details><summary>{}</summary>{}</details>", said, block)
+def _known(run: TaskRun, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields that say something; `rerun_of` as a link, also where that run is gone."""
+    filled = (name for name in names if run.serializable_value(name) not in (None, ""))
+    return tuple(_SHOWN_AS.get(name, name) for name in filled)
 
 
 @admin.register(TaskRun)
@@ -140,6 +126,9 @@ class TaskRunAdmin(ReadOnlyAdmin):
     paginator = CappedPaginator
     list_per_page = 50
 
+    class Media:
+        css = {"all": ("scheduling/admin.css", "dispatcher/pages.css")}
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return RunChangeList
 
@@ -156,42 +145,27 @@ class TaskRunAdmin(ReadOnlyAdmin):
             pass
         return super().get_search_results(request, queryset, search_term)
 
-    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        return [RunAttemptInline] if obj is not None and obj.attempt > 1 else []
-
     def get_fieldsets(self, request: HttpRequest, obj: TaskRun | None = None) -> Any:
         if obj is None:
             return ()
-        wrong = ("shown_exception", "shown_traceback") if obj.exception or obj.traceback else ()
-        result = ("shown_result",) if obj.result is not None else ()
+        wrong = tuple(f"shown_{name}" for name in ("exception", "traceback") if getattr(obj, name))
+        started = obj.started_at is not None and obj.status != Status.RETRYING
         return (
             (None, {"fields": ("status_text", "definition", "life")}),
             *([(_("What went wrong"), {"fields": wrong})] if wrong else []),
+            *(
+                [(_("What it returned"), {"fields": ("shown_result",)})]
+                if obj.result is not None
+                else []
+            ),
+            *([(_("What it logged"), {"fields": ("shown_log",)})] if started or obj.log else []),
+            *([(_("Attempts"), {"fields": ("shown_attempts",)})] if obj.attempt > 1 else []),
             (
                 _("What it ran"),
-                {"fields": ("task", "shown_args", "shown_kwargs", *result)},
+                {"fields": ("task", "shown_args", "shown_kwargs")},
             ),
-            (
-                _("Where it came from"),
-                {"fields": ("trigger", "triggered_by", "triggered_via", "original", "revision")},
-            ),
-            (
-                _("Where it went"),
-                {
-                    "fields": (
-                        "id",
-                        "attempt",
-                        "retries",
-                        "worker",
-                        "pid",
-                        "queue",
-                        "priority",
-                        "soft_time_limit",
-                        "time_limit",
-                        "message_id",
-                    )
-                },
-            ),
+            (_("Where it came from"), {"fields": _known(obj, _ORIGIN)}),
+            (_("Where it went"), {"fields": _known(obj, _PLACE)}),
         )
 
     # Columns ------------------------------------------------------------------------------------
@@ -227,7 +201,7 @@ class TaskRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("late by"))
     def late(self, run: TaskRun) -> str:
-        return duration_text(_lateness(run))
+        return duration_text(run_page.lateness(run))
 
     @admin.display(description=gettext_lazy("reason"))
     def why(self, run: TaskRun) -> str:
@@ -253,17 +227,15 @@ class TaskRunAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("its life"))
     def life(self, run: TaskRun) -> str:
         """Each step of the run, with the time that passed since the one before."""
-        steps = [
-            (_("scheduled for"), run.scheduled_for, ""),
-            (_("last slot of %(n)d") % {"n": run.slot_count}, run.last_slot, ""),
-            (_("planned"), run.planned_at, ""),
-            (_("published"), run.published_at, ""),
-            (_("started"), run.started_at, _after(_("late by %(time)s"), _lateness(run))),
-            (_("finished"), run.finished_at, _after(_("after %(time)s"), run.duration)),
-            (_("expires"), None if run.is_ended else run.expires_at, ""),
-        ]
-        rows = [[step, moment_text(moment), note] for step, moment, note in steps if moment]
-        return table([], rows)
+        return run_page.life(run, run_page.attempts_of(run), run.read_at)  # type: ignore[attr-defined]
+
+    @admin.display(description=gettext_lazy("attempts"))
+    def shown_attempts(self, run: TaskRun) -> str:
+        return run_page.attempt_list(run, run_page.attempts_of(run))
+
+    @admin.display(description=gettext_lazy("log"))
+    def shown_log(self, run: TaskRun) -> str:
+        return run_page.log_text(run)
 
     @admin.display(description=gettext_lazy("exception"))
     def shown_exception(self, run: TaskRun) -> str:
@@ -271,7 +243,7 @@ class TaskRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("traceback"))
     def shown_traceback(self, run: TaskRun) -> str:
-        return text_block(run.traceback)
+        return run_page.traceback_block(run.traceback)
 
     @admin.display(description=gettext_lazy("result"))
     def shown_result(self, run: TaskRun) -> str:
@@ -293,41 +265,76 @@ class TaskRunAdmin(ReadOnlyAdmin):
 
     # Cancel and rerun ---------------------------------------------------------------------------
 
-    def buttons(self, request: HttpRequest, run: TaskRun) -> list[tuple[str, str]]:
+    def links(self, request: HttpRequest, run: TaskRun) -> list[tuple[str, str]]:
+        """What one may do to the run: (address of the page that asks, label)."""
+        urls = {
+            name: reverse(f"admin:dispatcher_taskrun_{name}", args=[run.pk])
+            for name in ("cancel", "rerun")
+        }
         if run.is_ended and request.user.has_perm("dispatcher.rerun_taskrun"):
-            return [("rerun", _("Run again"))]
+            other = f"{urls['rerun']}?arguments"
+            return [(urls["rerun"], _("Run again")), (other, _("Run again with other arguments"))]
         if not run.is_ended and request.user.has_perm("dispatcher.cancel_taskrun"):
-            return [("cancel", _("Cancel"))]
+            return [(urls["cancel"], _("Cancel"))]
         return []
 
     def get_urls(self) -> list[URLPattern]:
         return [
-            self._button_url("cancel", self.cancel_view),
-            self._button_url("rerun", self.rerun_view),
+            self._page_url("cancel", self.cancel_view),
+            self._page_url("rerun", self.rerun_view),
+            *overview.urls(self.admin_site),
             *super().get_urls(),
         ]
 
-    def _button_url(self, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
-        wrapped = self.admin_site.admin_view(require_POST(view))
+    def _page_url(self, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
+        wrapped = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(view))
         return path(f"<uuid:pk>/{name}/", wrapped, name=f"dispatcher_taskrun_{name}")
 
     def cancel_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
         run = self._run_for(request, pk, "dispatcher.cancel_taskrun")
-        if runs.cancel(run, by=request.user):
+        if request.method != "POST" and not run.is_ended:
+            return ask(
+                request,
+                run,
+                title=_("Cancel this run?"),
+                says=_what_cancel_does(run),
+                yes=_("Yes, cancel it"),
+                back=run_url(run.pk),
+            )
+        if request.method == "POST" and runs.cancel(run, by=request.user):
             messages.success(request, _("The run is cancelled."))
         else:
             messages.warning(request, _("The run had ended already."))
         return HttpResponseRedirect(run_url(run.pk))
 
     def rerun_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        """Asks; with `?arguments` also for other ones. A POST without any takes those it had."""
         run = self._run_for(request, pk, "dispatcher.rerun_taskrun")
+        if not run.is_ended:
+            messages.error(request, _("This run has not ended. Cancel it first, or wait."))
+            return HttpResponseRedirect(run_url(run.pk))
+        posted, other = request.method == "POST", "arguments" in request.GET
+        given = posted and "kwargs" in request.POST
+        data = request.POST if given else None
+        form = ArgumentsForm(run.task, run.args, run.kwargs, data) if other or given else None
+        verb = partial(runs.rerun, run, by=request.user, via="admin")
         try:
-            again = runs.rerun(run, by=request.user, via="admin")
+            again = form.start(verb) if form and posted else verb() if posted else None
         except ValidationError as error:
             messages.error(request, complaint(error))
             return HttpResponseRedirect(run_url(run.pk))
-        messages.success(request, _("This is the new run."))
-        return HttpResponseRedirect(run_url(again.pk))
+        if again is not None:
+            messages.success(request, _("This is the new run."))
+            return HttpResponseRedirect(run_url(again.pk))
+        return ask(
+            request,
+            run,
+            title=_("Run it again with other arguments?") if form else _("Run it again?"),
+            says=_what_rerun_does(run, with_form=form is not None),
+            form=form,
+            yes=_("Yes, run it"),
+            back=run_url(run.pk),
+        )
 
     def _run_for(self, request: HttpRequest, pk: Any, permission: str) -> TaskRun:
         if not (self.has_view_permission(request) and request.user.has_perm(permission)):
@@ -347,18 +354,41 @@ class TaskRunAdmin(ReadOnlyAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         if obj is not None:
-            context["buttons"] = [
-                (reverse(f"admin:dispatcher_taskrun_{name}", args=[obj.pk]), label)
-                for name, label in self.buttons(request, obj)
-            ]
+            context["links"] = self.links(request, obj)
+            context["neighbours"] = run_page.neighbours(obj)
+            context["live"] = None if obj.is_ended else REFRESH_SECONDS
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 
-def _lateness(run: TaskRun) -> timedelta | None:
-    """None also where a retry has moved `start_at` past the first start."""
-    late = run.lateness
-    return None if late is None or late < timedelta(0) else late
+def _what_cancel_does(run: TaskRun) -> list[str]:
+    if run.status != Status.RUNNING:
+        return [
+            _("“%(name)s” has not started, or waits for its next attempt. It will not start.")
+            % {"name": run.name}
+        ]
+    texts = {"name": run.name, "worker": run.worker}
+    worker = Worker.objects.filter(pk=run.worker_uuid).first() if run.worker_uuid else None
+    if worker is not None and not worker.can_terminate:
+        return [
+            _("“%(name)s” is running on %(worker)s.") % texts,
+            _(
+                "This worker cannot end a function: the run is recorded as cancelled, and the "
+                "function goes on to its end."
+            ),
+        ]
+    return [
+        _("“%(name)s” is running on %(worker)s.") % texts,
+        _("Its process is ended at once. What it has done until then stays done."),
+    ]
 
 
-def _after(text: str, time: timedelta | None) -> str:
-    return "" if time is None else text % {"time": duration_text(time)}
+def _what_rerun_does(run: TaskRun, *, with_form: bool) -> list[str]:
+    if with_form:
+        says = [_("This starts a new run of “%(name)s” now, once, with these arguments.")]
+    else:
+        says = [_("This starts a new run of “%(name)s” now, with the arguments of this one.")]
+    task = ScheduledTask.objects.filter(pk=run.scheduled_task_id or 0).first()
+    if task is not None and task.overlap_policy != OverlapPolicy.ALLOW:
+        rule = {"rule": task.get_overlap_policy_display()}
+        says.append(_("While another run of it is running: %(rule)s.") % rule)
+    return [says[0] % {"name": run.name}, *says[1:]]

@@ -5,13 +5,13 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dispatcher import runs
-from dispatcher.admin.reading import LARGE, run_url, status_link
+from dispatcher.admin.reading import LARGE, status_link
+from dispatcher.admin.task_buttons import TaskButtons
 from dispatcher.models import Status, TaskRun
 from scheduling.admin import ScheduledTaskAdmin, StateFilter, table
 from scheduling.models import ScheduledTask, ScheduledTaskQuerySet
@@ -38,7 +38,7 @@ admin.site.unregister(ScheduledTask)
 
 
 @admin.register(ScheduledTask)
-class DispatchedTaskAdmin(ScheduledTaskAdmin):
+class DispatchedTaskAdmin(TaskButtons):
     """The admin of scheduled tasks, with their runs."""
 
     list_display = (
@@ -101,7 +101,7 @@ class DispatchedTaskAdmin(ScheduledTaskAdmin):
             request, (extra_context or {}) | {"may_pause_everything": may}
         )
 
-    # Run now --------------------------------------------------------------------------------------
+    # Run now, for many --------------------------------------------------------------------------
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("scheduling.run_scheduledtask")
@@ -111,25 +111,3 @@ class DispatchedTaskAdmin(ScheduledTaskAdmin):
         done = self.each(request, queryset, lambda task: self.run_one(request, task))
         text = ngettext("%(n)d run started.", "%(n)d runs started.", done)
         messages.success(request, text % {"n": done})
-
-    def run_one(self, request: HttpRequest, task: ScheduledTask) -> TaskRun:
-        run = runs.run_now(task, by=request.user, via="admin")
-        self.log_change(request, task, _("Run now."))
-        return run
-
-    def buttons(self, request: HttpRequest, task: ScheduledTask) -> list[tuple[str, str]]:
-        own = [("run", _("Run now"))] if self.has_run_permission(request) else []
-        return own + super().buttons(request, task)
-
-    def get_urls(self) -> list[URLPattern]:
-        return [self.button_url("run", self.run_view), *super().get_urls()]
-
-    def run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        task = self.task_for(request, pk, self.has_run_permission(request))
-        started: list[TaskRun] = []
-        self.attempt(request, task, lambda task: started.append(self.run_one(request, task)))
-        if started:
-            said = _("“%(name)s” runs now.") % {"name": task.name}
-            link = format_html('<a href="{}">{}</a>', run_url(started[0].pk), _("See the run"))
-            messages.success(request, format_html("{} {}", said, link))
-        return self.back_to(task)

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from celery.app import app_or_default
 from django.db.models import Q
@@ -11,14 +11,13 @@ from dispatcher import rescue
 from dispatcher.doctor.finding import Finding, listed
 from dispatcher.installation import QUEUE
 from dispatcher.models import Tick, Worker
+from dispatcher.stats import TICK_LIMIT
 from scheduling import registry
 from scheduling.clock import clock_offset
 from scheduling.models import OverlapPolicy, ScheduledTask
 
 #: How far a clock may be off before it is worth a word (seconds).
 CLOCK_WARNING = 2.0
-#: Two missed ticks and a margin; some missed rescue passes.
-TICK_LIMIT = timedelta(seconds=150)
 #: Messages that wait in the dispatchers' queue; two a minute are its due.
 DISPATCHER_BACKLOG = 10
 #: How long workers have to answer (seconds).

@@ -1,18 +1,16 @@
 """The schedules and their runs: what is held, set aside, failing, or waits too long."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Count, Min, Q
 
 from dispatcher.doctor.finding import SHOWN, Finding, listed
 from dispatcher.models import Failing, TaskRun
+from dispatcher.stats import BACKLOG_AGE
 from scheduling.models import ScheduledTask, StateReason
 from scheduling.stop import current_stop
 from scheduling.wording import duration_text, state_reason_text
-
-#: Runs that wait longer than this make a backlog.
-BACKLOG_AGE = timedelta(minutes=2)
 
 
 def check_stop(now: datetime) -> Iterator[Finding]:

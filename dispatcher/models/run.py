@@ -1,7 +1,7 @@
 """`TaskRun`, one firing of a task, and `RunAttempt`, an earlier try of it."""
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, cast
 
 import uuid_utils.compat
@@ -20,6 +20,11 @@ __all__ = ["RunAttempt", "Status", "TaskRun", "Trigger"]
 def new_run_id() -> uuid.UUID:
     """A UUIDv7: ids grow with time, so that inserts and history stay at one end of the index."""
     return uuid_utils.compat.uuid7()
+
+
+def run_id_at(moment: datetime) -> uuid.UUID:
+    """The smallest id that a run made at `moment` may have: the age of runs needs no index."""
+    return uuid.UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)
 
 
 class TaskRun(models.Model):
@@ -84,6 +89,9 @@ class TaskRun(models.Model):
     result = models.JSONField(_("result"), null=True)
     exception = models.TextField(_("exception"), blank=True, default="")
     traceback = models.TextField(_("traceback"), blank=True, default="")
+
+    # What it logged in this attempt; in an older one's row, in that one.
+    log = models.TextField(_("log"), blank=True, default="", db_default="")
 
     triggered_by = models.CharField(_("triggered by"), max_length=200, blank=True, default="")
     triggered_via = models.CharField(_("triggered via"), max_length=20, blank=True, default="")
@@ -172,6 +180,7 @@ class RunAttempt(models.Model):
     message_id = models.CharField(_("message id"), max_length=155, blank=True, default="")
     exception = models.TextField(_("exception"), blank=True, default="")
     traceback = models.TextField(_("traceback"), blank=True, default="")
+    log = models.TextField(_("log"), blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = _("earlier attempt")

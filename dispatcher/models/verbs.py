@@ -13,8 +13,9 @@ from uuid import UUID
 
 from django.db import models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models.functions import Coalesce, Concat, Greatest, Right
 
+from dispatcher import conf
 from dispatcher.models.process import LEASE
 from dispatcher.models.status import ACTIVE, ENDED, UNSTARTED, WAITING, Status, Trigger
 from scheduling.clock import DatabaseNow, database_in
@@ -59,6 +60,7 @@ class End:
     result: Any = None
     exception: str = ""
     traceback: str = ""
+    log: str = ""
 
     def columns(self) -> dict[str, Any]:
         return {
@@ -75,6 +77,14 @@ class End:
 _PUBLISHED = Case(
     When(status=Status.RETRYING, then=Value(Status.RETRYING)), default=Value(Status.PUBLISHED)
 )
+
+
+def _logged(text: str) -> dict[str, Any]:
+    """The log with these lines at its end: the tries of `self.retry` are one attempt."""
+    whole = Concat("log", Value(text), output_field=models.TextField())
+    return {"log": Right(whole, conf.RUN_LOG_KIB.value * 1024)} if text else {}
+
+
 #: What every end clears.
 RELEASED: dict[str, Any] = {"publish_at": None, "lease_until": None, "holds": None, "waits": None}
 
@@ -216,7 +226,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
         rows = self.filter(pk=run_id, token=token, **held)
         return bool(
             rows.filter(status__in=(Status.RUNNING, Status.LOST)).update(
-                **end.columns(), **RELEASED, finished_at=DatabaseNow()
+                **end.columns(), **_logged(end.log), **RELEASED, finished_at=DatabaseNow()
             )
         )
 
@@ -233,7 +243,9 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
         )
 
     @retry_contention
-    def retry_own(self, run_id: UUID, token: UUID, start_at: datetime, exception: str) -> bool:
+    def retry_own(
+        self, run_id: UUID, token: UUID, start_at: datetime, exception: str, log: str = ""
+    ) -> bool:
         """The task called `self.retry`: same attempt, and Celery has sent the next message."""
         rows = self.filter(pk=run_id, token=token, status=Status.RUNNING)
         return bool(
@@ -241,6 +253,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
                 status=Status.RETRYING,
                 reason="own_retry",
                 exception=exception,
+                **_logged(log),
                 lease_until=None,
                 start_at=start_at,
                 publish_at=start_at + UNSTARTED_GRACE,
@@ -263,11 +276,13 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
                 retries=0,
                 token=None,
                 start_at=start_at,
+                log="",
             )
             if won:
                 ended = {k: v for k, v in end.columns().items() if k != "result"}
                 finished_at = self.filter(pk=run.pk).values_list(DatabaseNow(), flat=True)[0]
-                RunAttempt.of(run, finished_at=finished_at, **ended).save(force_insert=True)
+                past = RunAttempt.of(run, finished_at=finished_at, log=run.log + end.log, **ended)
+                past.save(force_insert=True)
         return bool(won)
 
     # Ends without a worker ------------------------------------------------------------------------

@@ -35,6 +35,7 @@ def test_a_person_creates_a_cron_job_sees_its_next_runs_and_runs_it_now(admin_pa
     expect(slots).to_have_count(5)
     expect(slots.first).to_have_text(re.compile(r"03:30:00 CST.*19:30:00 UTC"))
 
+    page.get_by_role("link", name="Run now").click()
     page.get_by_role("button", name="Run now").click()
     expect(page.locator(".messagelist")).to_contain_text("“Nightly sums” runs now.")
     page.get_by_role("link", name="See the run").click()
@@ -45,9 +46,11 @@ def test_a_person_creates_a_cron_job_sees_its_next_runs_and_runs_it_now(admin_pa
     expect(page.locator(".field-shown_kwargs")).to_contain_text('"a": 2')
     expect(page.locator(".field-triggered_by")).to_contain_text("admin")
 
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("link", name="Cancel").click()
+    page.get_by_role("button", name="Yes, cancel it").click()
     expect(page.locator(".field-status_text")).to_contain_text("Cancelled by admin.")
-    page.get_by_role("button", name="Run again").click()
+    page.get_by_role("link", name="Run again", exact=True).click()
+    page.get_by_role("button", name="Yes, run it").click()
     expect(page.locator(".field-original").get_by_role("link")).to_have_text(str(run.pk))
 
 

@@ -8,7 +8,7 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from prometheus_client.parser import text_string_to_metric_families
 
-from dispatcher import stats
+from dispatcher import metrics
 from dispatcher.models import Failing, TaskRun, Tick, Worker
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
@@ -118,5 +118,5 @@ def test_without_a_database_it_says_so(client, monkeypatch):
     def away():
         raise OperationalError("no connection")
 
-    monkeypatch.setattr(stats, "database_now", away)
+    monkeypatch.setattr(metrics, "database_now", away)
     assert client.get("/metrics").status_code == 503

@@ -1,10 +1,12 @@
 """What is no cron expression, and what the refusal says."""
 
 import pickle
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from scheduling.cron_text import named
 from scheduling.errors import MESSAGES
 from scheduling.schedules import Cron, ScheduleError
 
@@ -134,3 +136,62 @@ def test_a_refusal_can_be_pickled() -> None:
         "out_of_range",
         refusal.value.params,
     )
+
+
+QUARTZ = {
+    "0 0 9 ? * 2": (2, "TUE", "MON", "TUE"),
+    "0 0 9 ? * 2-6": (2, "TUE", "MON", "TUE-SAT"),
+    "0 0 9 ? * 1-5/2": (1, "MON", "SUN", "MON-FRI/2"),
+    "0 0 9 ? * 7,MON": (7, "SUN", "SAT", "SUN,MON"),
+    "0 0 9 ? * 2#3": (2, "TUE", "MON", "TUE#3"),
+    "0 0 9 ? * 6L": (6, "SAT", "FRI", "SATL"),
+    "0 0 9 ? * 5-7": (5, "FRI", "THU", "FRI-SUN"),
+}
+
+
+@pytest.mark.parametrize(("expression", "told"), QUARTZ.items())
+def test_it_warns_of_weekdays_that_quartz_counts_otherwise(expression, told) -> None:
+    [warning] = Cron(expression).warnings
+    number, here, quartz, instead = told
+    assert warning.code == "quartz_weekday"
+    assert (warning.params["number"], warning.params["here"]) == (number, here)
+    assert (warning.params["quartz"], warning.params["instead"]) == (quartz, instead)
+    renamed, other = expression.rsplit(" ", 1)[0] + f" {instead}", Cron(expression)
+    assert Cron(renamed).warnings == ()
+    moment = datetime(2026, 11, 21, tzinfo=UTC)
+    for _ in range(10):
+        assert Cron(renamed).next_after(moment) == other.next_after(moment)
+        moment = other.next_after(moment)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "0 9 * * 2",
+        "0 0 9 ? * MON-FRI",
+        "0 0 9 ? * *",
+        "0 0 9 ? * */2",
+        "0 0 9 ? * 0-4",
+        "0 0 9 2 * ?",
+    ],
+)
+def test_it_does_not_warn_where_there_is_no_doubt(expression) -> None:
+    assert Cron(expression).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("expression", "texts"),
+    [
+        ("0 9 * * mon", ["minute 0", "hour 9", "day of month *", "month *", "day of week MON"]),
+        ("0 61 9 ? * 2", ["second 0", "minute 61", "hour 9"]),
+        ("@hourly", ["minute 0", "hour *"]),
+    ],
+)
+def test_each_field_is_named_whether_right_or_wrong(expression, texts) -> None:
+    told = [f"{name} {text}" for name, text in named(expression)]
+    assert told[: len(texts)] == texts
+
+
+def test_what_has_not_five_or_six_fields_has_no_named_ones() -> None:
+    with pytest.raises(ScheduleError):
+        named("0 9 *")

@@ -4,7 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduling.wording import duration_text, exact_duration_text, moment_text
+from scheduling.models import ScheduledTask
+from scheduling.wording import (
+    cron_warnings,
+    duration_text,
+    exact_duration_text,
+    moment_text,
+    schedule_words,
+)
 
 MOMENT = datetime(2026, 7, 1, 7, 30, 5, tzinfo=UTC)
 
@@ -54,3 +61,25 @@ def test_a_zone_that_is_none_is_utc():
 def test_the_ends_of_the_calendar_are_told():
     assert moment_text(datetime.max.replace(tzinfo=UTC), "Asia/Tokyo").startswith("9999-12-31")
     assert moment_text(datetime.min.replace(tzinfo=UTC), "America/Lima").endswith("UTC")
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (
+            {"kind": "cron", "cron_expression": "0 9 * * 1-5", "timezone": "Asia/Shanghai"},
+            "Monday to Friday at 09:00 (Asia/Shanghai)",
+        ),
+        ({"kind": "cron", "cron_expression": "*/7 * * * *"}, "*/7 * * * * (UTC)"),
+        ({"kind": "cron", "cron_expression": "nonsense"}, "nonsense (UTC)"),
+        ({"kind": "interval", "interval_seconds": 5400}, "every 1 h 30 min"),
+        ({"kind": "one_time", "run_at": MOMENT}, "once, 2026-07-01 07:30:05 UTC"),
+    ],
+)
+def test_a_schedule_is_told_in_words_where_there_are_right_ones(columns, words):
+    assert schedule_words(ScheduledTask(**{"timezone": "UTC"} | columns)) == words
+
+
+def test_only_what_is_accepted_is_warned_about():
+    assert len(cron_warnings("*/90 * * * *")) == 1
+    assert cron_warnings("61 * * * *") == []

@@ -5,6 +5,7 @@ executions without asking the product.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from contextlib import suppress
 from celery import Task, shared_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.signals import task_prerun
+from celery.utils.log import get_task_logger
 
 from project.celery import app
 
@@ -341,3 +343,20 @@ def requeued_kill_self() -> None:
     """As kill_self, and Celery requeues the message each time."""
     note("requeued_kill_self")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(bind=True)
+def talk(
+    self: Task, tries: int = 1, own: bool = False, password: str = "", end: str = "done"
+) -> str:
+    """Logs in every way that people do; fails, or asks for another try, until the last one."""
+    number = (self.request.retries if own else max(self.request.attempt, 1) - 1) + 1
+    logging.getLogger("shop.orders").info("try %d, password %s", number, password)
+    logging.getLogger("shop.orders").debug("not at this level")
+    get_task_logger("shop.mail").warning("by the task's logger")
+    print("printed")
+    if number < tries:
+        raise self.retry(countdown=0.1) if own else ValueError(f"try {number}")
+    if end == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return end

@@ -1,0 +1,40 @@
+"""A page that asks before something happens: what will happen, perhaps a form, yes and no.
+
+The page is a GET; its button a POST to the same address, which needs no page before it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+TEMPLATE = "admin/dispatcher/ask.html"
+
+
+def ask(
+    request: HttpRequest,
+    row: Any,
+    *,
+    title: Any,
+    yes: Any,
+    back: str,
+    says: Sequence[Any] = (),
+    form: forms.Form | None = None,
+    more: dict[str, Any] | None = None,
+) -> TemplateResponse:
+    """The page about `row`; `says` are its sentences, `yes` its button, `back` where “no” leads."""
+    shown = {
+        **admin.site.each_context(request),
+        "title": title,
+        "opts": row._meta,
+        "original": row,
+        "says": says,
+        "yes": yes,
+        "back": back,
+        "form": form,
+        **(more or {}),
+    }
+    return TemplateResponse(request, TEMPLATE, shown)

@@ -1,0 +1,88 @@
+"""What is said about the slots of nights on which the clock changes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from scheduling.clock_changes import clock_notes
+from scheduling.schedules import Cron, Interval, OneTime
+
+BERLIN = "Europe/Berlin"  # 2027: forward on 28 March at 02:00, back on 31 October at 03:00
+
+
+def notes(schedule, since, n, zone=BERLIN):
+    """The codes of the next `n` slots, by their local time."""
+    slots = [schedule.next_after(since)]
+    while len(slots) < n:
+        slots.append(schedule.next_after(slots[-1]))
+    return slots, clock_notes(schedule, zone, slots, since)
+
+
+def codes(schedule, since, n, zone=BERLIN):
+    return [note and note.code for note in notes(schedule, since, n, zone)[1]]
+
+
+SPRING = datetime(2027, 3, 26, 12, tzinfo=UTC)
+AUTUMN = datetime(2027, 10, 29, 12, tzinfo=UTC)
+
+
+def test_a_slot_that_the_clock_skips_is_moved_and_says_from_where():
+    slots, said = notes(Cron("30 2 * * *", BERLIN), SPRING, 3)
+    assert slots[1] == datetime(2027, 3, 28, 1, 0, tzinfo=UTC)
+    assert [note and note.code for note in said] == [None, "moved", None]
+    assert said[1].params == {
+        "wall": datetime(2027, 3, 28, 2, 30),
+        "shown": datetime(2027, 3, 28, 3, 0),
+    }
+
+
+def test_the_slot_after_times_that_do_not_run_says_so():
+    since = datetime(2027, 3, 28, 0, 30, tzinfo=UTC)  # 01:30
+    assert codes(Cron("*/20 * * * *", BERLIN), since, 3) == [None, "left_out", None]
+
+
+def test_it_says_so_also_where_the_whole_night_is_left_out():
+    assert codes(Cron("*/30 2 * * *", BERLIN), SPRING, 3)[:3] == [None, None, "left_out"]
+
+
+def test_a_fixed_time_that_comes_twice_runs_at_the_first():
+    assert codes(Cron("30 2 * * *", BERLIN), AUTUMN, 3) == [None, "only_pass", "back"]
+
+
+def test_a_wildcard_runs_in_both_passes():
+    since = datetime(2027, 10, 31, 0, 0, tzinfo=UTC) - timedelta(minutes=1)
+    wanted = ["first_pass", "first_pass", "second_pass", "second_pass", None]
+    assert codes(Cron("*/30 * * * *", BERLIN), since, 5) == wanted
+
+
+def test_other_kinds_tell_the_passes_too():
+    since = datetime(2027, 10, 31, 0, 0, tzinfo=UTC)
+    hourly = Interval(timedelta(hours=1), since - timedelta(minutes=30))
+    assert codes(hourly, since, 3) == ["first_pass", "second_pass", None]
+    assert codes(OneTime(since + timedelta(minutes=30)), since, 1) == ["first_pass"]
+
+
+@pytest.mark.parametrize(("since", "code"), [(SPRING, "forward"), (AUTUMN, "back")])
+def test_the_first_slot_on_another_clock_says_which_way_it_went(since, code):
+    schedule = Interval(timedelta(days=1), since - timedelta(hours=4))
+    said = notes(schedule, since, 5)[1]
+    assert [note and note.code for note in said].count(code) == 1
+    assert next(note for note in said if note).params == {"by": timedelta(hours=1)}
+
+
+def test_half_an_hour_is_told_as_half_an_hour():
+    since = datetime(2027, 4, 2, tzinfo=UTC)
+    said = notes(Cron("0 12 * * *", "Australia/Lord_Howe"), since, 4, "Australia/Lord_Howe")[1]
+    assert [note.params for note in said if note] == [{"by": timedelta(minutes=30)}]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "Asia/Kolkata"])
+def test_where_the_clock_does_not_change_nothing_is_said(zone):
+    assert codes(Cron("30 2 * * *", zone), SPRING, 400, zone) == [None] * 400
+
+
+def test_slots_far_apart_and_at_the_end_of_the_calendar_are_told():
+    rare = Cron("0 0 29 2 MON#5", BERLIN)
+    assert len(codes(rare, SPRING, 10)) == 10
+    last = OneTime(datetime(9999, 12, 29, 23, tzinfo=UTC))
+    assert codes(last, datetime(9999, 12, 29, tzinfo=UTC), 1) == [None]
