@@ -57,8 +57,14 @@ def end_or_retry(run: TaskRun, end: End) -> bool:
     if delay is None:
         return _end(run, end) and _ended(run)
     start_at = now + delay
-    if not TaskRun.objects.all().try_again(run, end, start_at, publish_time(start_at, now)):
+    # A worker refuses what it does not know on receipt, not at its time: sent ahead, the next
+    # message would meet the same worker at once.
+    waits = run.status in WAITING and start_at > now
+    publish_at = start_at if waits else publish_time(start_at, now)
+    if not TaskRun.objects.all().try_again(run, end, start_at, publish_at):
         return False
+    if waits:
+        return True
     next_try = list(TaskRun.objects.filter(pk=run.pk, status=Status.RETRYING))
     publisher.publish_or_leave(next_try, now)
     return True

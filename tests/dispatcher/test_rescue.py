@@ -89,7 +89,7 @@ def test_a_repair_that_fails_as_a_whole_lets_the_others_happen_and_is_told(
 
 def test_a_refused_run_waits_for_its_next_attempt_and_then_fails_with_the_last(sent_messages):
     task = ScheduledTask.objects.create_interval(
-        "job", OK, 3600, max_retries=1, retry_delay_seconds=600
+        "job", OK, 3600, max_retries=1, retry_delay_seconds=60
     )
     run = make_run(scheduled_task=task)
     end = End(Status.FAILED, "not_registered", {"task": OK})
@@ -98,7 +98,9 @@ def test_a_refused_run_waits_for_its_next_attempt_and_then_fails_with_the_last(s
     assert record.refuse(run.pk, 0, end) is True
     run.refresh_from_db()
     assert (run.status, run.reason, run.attempt) == ("retrying", "not_registered", 2)
-    assert run.start_at >= before + 600 * S
+    assert run.start_at >= before + 60 * S
+    assert run.publish_at == run.start_at  # ahead of its time the same worker would refuse it again
+    assert sent_messages() == []
     assert (run.lateness, run.holds, run.token) == (None, None, None)
     assert record.refuse(run.pk, 0, end) is False  # a second message of the first attempt
     assert record.refuse(run.pk, 2, end) is True

@@ -37,7 +37,13 @@ class Crew:
 def start(run: TaskRun) -> UUID | None:
     """What a worker does with a first message of the run: the claim's token, None if vetoed."""
     request = SimpleNamespace(
-        id=str(uuid4()), hostname="worker", retries=0, run_id=str(run.pk), attempt=0
+        id=str(uuid4()),
+        hostname="worker",
+        retries=0,
+        args=run.args,
+        kwargs=run.kwargs,
+        run_id=str(run.pk),
+        attempt=0,
     )
     try:
         gate.enter(request)
