@@ -8,6 +8,7 @@ goes on with the scenario to its end, unless it has been done from an equal stat
 lines between two statements leave the same.
 """
 
+import datetime
 import gc
 import os
 import signal
@@ -15,7 +16,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import connection
@@ -30,11 +31,13 @@ PATIENCE = 60
 
 
 class Laboratory:
-    """`every`: of the places to die at, take each n-th. `only`: those with this in their text."""
+    """`every`: of the places to die at, take each n-th. `only`: those with this in their text.
+    `known`: lines that have been tried already."""
 
-    def __init__(self, every: int = 1, only: str = "") -> None:
+    def __init__(self, every: int = 1, only: str = "", known: Iterable[Line] = ()) -> None:
         self.every, self.only = every, only
-        self.learnt: set[Line] = set()
+        self.first = datetime.date.today().toordinal() % every
+        self.learnt: set[Line] = set(known)
         self.found = self.crashes = self.actions = 0
         self.failures: list[str] = []
         self.pipe: Pipe | None = None  # in a fork that goes on: where to tell how it ended
@@ -64,16 +67,14 @@ class Laboratory:
         return result
 
     def _places(self, seen: Counter[Line]) -> Iterator[Place]:
-        """The first and the last time of each line that is new; a COMMIT each time."""
+        """The first time of each line that is new; around a COMMIT, each time."""
         for (file, line), times in sorted(seen.items()):
-            new, commit = (file, line) not in self.learnt, file not in FILES
+            visits = times if file not in FILES else int((file, line) not in self.learnt)
             self.learnt.add((file, line))
-            for visit in range(1, times + 1):
-                if commit or (new and visit in (1, times)):
-                    self.found += 1
-                    place = Place(file, line, visit)
-                    if self.found % self.every == 0 and self.only in str(place):
-                        yield place
+            for place in (Place(file, line, visit + 1) for visit in range(visits)):
+                self.found += 1
+                if self.found % self.every == self.first and self.only in str(place):
+                    yield place
 
     # The process that dies ------------------------------------------------------------------------
 

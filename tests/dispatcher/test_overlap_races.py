@@ -28,7 +28,7 @@ OK = "tests.integration.tasks_app.tasks.ok"
 S = timedelta(seconds=1)
 
 #: In the ordinary suite, and where there is time.
-ROUNDS = [150, pytest.param(2000, marks=pytest.mark.slow)]
+ROUNDS = [150, pytest.param(1000, marks=pytest.mark.slow)]
 
 
 @pytest.fixture

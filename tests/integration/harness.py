@@ -131,7 +131,7 @@ class Stack:
         Of two equal options Celery takes the last, so the arguments here win over the Procfile's.
         """
         number = len(self.processes) + 1
-        words = [*procfile(name, env or {}), *arguments]
+        words = [*procfile(name, env), *arguments]
         if name in ("dispatcher", "worker"):
             if name == "worker":
                 concurrency = concurrency or 2
@@ -211,12 +211,12 @@ class Stack:
         psutil.wait_procs(families, timeout=10)
 
 
-def procfile(name: str, env: dict[str, str]) -> list[str]:
+def procfile(name: str, env: dict[str, str] | None = None) -> list[str]:
     """The words of one line of the Procfile, with `${NAME:-default}` filled in from `env`."""
     lines = dict(
         line.split(":", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line
     )
-    filled = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: env.get(m[1], m[2]), lines[name])
+    filled = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: (env or {}).get(m[1], m[2]), lines[name])
     return shlex.split(filled)
 
 
