@@ -298,7 +298,6 @@ def _switch(
 
 
 @retry_contention
-@retry_contention
 def skip_next(row: "ScheduledTask", *, by: Any = None) -> datetime | None:
     """Add the next slot that would run to those that are skipped, and return it; None without."""
     with transaction.atomic():

@@ -20,6 +20,7 @@ def _prepare() -> None:
         *(task(name, **half) for name in ("described", "bulk", "updated one", "updated two")),
         task("asked", more={"hold": 30}, **half),
         task("paused", end=80),
+        task("skipped", end=80),
         task("deleted"),
         task("garbage", kind="cron", cron_expression="61 * * * *", end=60),
         task("spoilt", **CRON, end=60),
@@ -109,6 +110,7 @@ def _wishes(world: World) -> None:
     running = TaskRun.objects.filter(name="asked", status=Status.RUNNING).first()
     world.ask(lambda: dispatcher.run_now(get("asked"), by="somebody"))
     world.ask(lambda: dispatcher.rerun(ended))
+    world.ask(lambda: get("skipped").skip_next())
     world.ask(lambda: dispatcher.cancel(coming))
     world.ask(lambda: dispatcher.cancel(running))
     world.ask(lambda: dispatcher.cancel(ended))
@@ -137,6 +139,7 @@ def _expected() -> dict[str, Expected]:
         "asked": Expected(slots(40, 40), cancelled, asked=range(2)),
         "cancelled": Expected(slots(20, 60), cancelled),
         "paused": Expected(slots(20, 20) + slots(20, 80, after=60), cancelled, asked=range(3)),
+        "skipped": Expected(slots(20, 80), frozenset({"succeeded", "skipped"})),
         "deleted": Expected(slots(20, 20), cancelled, state=None),
         "garbage": Expected([at(60)]),
         "spoilt": Expected([at(0)], state=StateReason.SET_ASIDE),

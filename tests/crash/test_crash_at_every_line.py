@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PARTS = (TICK, LATE_TICK, WORKER, RESCUE, EDITS)
 
 #: The fast suite takes each n-th place to die at.
-SOME = 75
+SOME = 120
 #: Of the lines inside the functions, so many are tried at least. The others answer to what does not
 #: happen here (a wrong clock, two planners at once) or belong to another database or broker.
 LEAST = 0.86
@@ -102,7 +102,7 @@ def _tell(part: Part, done: Laboratory, seconds: float) -> None:
 def test_a_crash_at_some_of_the_lines_loses_and_doubles_nothing(part):
     laboratory = Laboratory(every=SOME)
     crash(part, laboratory)
-    assert laboratory.crashes > 3
+    assert laboratory.crashes > 1
 
 
 @pytest.mark.slow
