@@ -549,8 +549,8 @@ def test_a_task_that_kills_its_whole_worker_each_time_ends_lost_and_harms_no_oth
     starts = 0
     while not fresh(killer).is_ended:
         starts += 1
-        with another_worker(stack, concurrency=1) as worker:
-            worker.wait()
+        with another_worker(stack, concurrency=1, wait=False) as worker:
+            worker.wait()  # it may be dead before it says that it is ready
         let_leases_run_out(*TaskRun.objects.filter(status=Status.RUNNING))
         rescue_pass(later(40))
     with another_worker(stack):
