@@ -17,6 +17,7 @@ def mail_server() -> Iterator[MailServer]:
     server.close()
 
 
+@pytest.mark.slow
 def test_the_owner_is_told_by_mail_of_a_failure_and_of_a_recovery(
     stack: Stack, mail_server: MailServer
 ) -> None:

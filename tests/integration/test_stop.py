@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
 from dispatcher.models import TaskRun
 from dispatcher.runs import run_now
 from scheduling.clock import database_now
@@ -75,6 +77,7 @@ def test_everything_is_paused_and_resumed_and_every_slot_is_accounted_for(stack:
     assert all(run.started_at >= resumed_at for run in ran)
 
 
+@pytest.mark.slow
 def test_the_switch_wins_over_messages_that_workers_hold(stack: Stack) -> None:
     """Published and prefetched, a second before their slot."""
     stack.start("worker", concurrency=4)
