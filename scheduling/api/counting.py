@@ -1,0 +1,72 @@
+"""Pages of a list that may have a million rows: what it takes to count them all is not spent.
+
+Up to a limit the count is exact. Beyond it says the limit and that it is not exact, and whether
+there is a further page is known from one row more than the page shows: every page can be reached.
+What a page costs grows with its depth, as the database walks over the rows before it.
+"""
+
+from functools import cached_property
+from typing import Any
+
+from django.core.paginator import EmptyPage, Page, Paginator
+
+#: Up to which a list is counted, and one whose rows are slow to find.
+LIMIT, SLOW_LIMIT = 10_000, 1_000
+
+#: So many found rows are put in order, where PostgreSQL might look for them in theirs.
+FEW = 2_000
+
+#: Larger offsets are an empty page, and no question to a database that may not know such numbers.
+DEEPEST = 2**31
+
+
+class CappedPage(Page):  # type: ignore[type-arg]
+    def __init__(self, rows: Any, number: int, paginator: Any, has_more: bool) -> None:
+        super().__init__(rows, number, paginator)
+        self.has_more = has_more
+
+    def has_next(self) -> bool:
+        return self.has_more
+
+    def next_page_number(self) -> int:
+        return self.number + 1
+
+    def previous_page_number(self) -> int:
+        return self.number - 1
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    def __init__(self, rows: Any, size: int, limit: int, few: int) -> None:
+        super().__init__(rows, size)
+        self.limit, self.few = limit, few
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._found, self.limit)
+
+    @cached_property
+    def _found(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[: self.limit + 1].count())
+
+    @property
+    def count_is_exact(self) -> bool:
+        return self._found <= self.limit
+
+    def page(self, number: Any) -> CappedPage:
+        first = (number - 1) * self.per_page
+        if first >= (max(self.count, 1) if self.count_is_exact else DEEPEST):
+            raise EmptyPage
+        rows = self._rows(first, first + self.per_page + 1)
+        if number > 1 and not rows:
+            raise EmptyPage
+        return CappedPage(rows[: self.per_page], number, self, len(rows) > self.per_page)
+
+    def _rows(self, first: int, end: int) -> list[Any]:
+        """Where it is known that few are found, all of them: told that it needs only a hundred,
+        PostgreSQL looks for the few among all rows in their order."""
+        rows: Any = self.object_list
+        is_filtered = bool(rows.query.where)
+        if is_filtered and self.count_is_exact and self.count <= self.few:
+            return list(rows)[first:end]
+        return list(rows[first:end])

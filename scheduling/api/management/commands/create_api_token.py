@@ -1,0 +1,63 @@
+"""`manage.py create_api_token`: a token for a program; the output is the token and nothing else."""
+
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from scheduling.api.models import DEFAULT_LIFE, LONGEST_LIFE, ApiToken, Scope
+from scheduling.clock import database_now
+
+
+class Command(BaseCommand):
+    help = "Make a token for the REST API and print it: this is the one time that it can be read."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("user", help="whose permissions it has")
+        parser.add_argument("--name", required=True, help="what uses it, for the audit trail")
+        parser.add_argument(
+            "--scope",
+            action="append",
+            required=True,
+            choices=Scope.values,
+            help="what it may do; give it again for another one",
+        )
+        parser.add_argument(
+            "--expires-days", type=int, default=DEFAULT_LIFE.days, help="default: %(default)s"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        days, now = options["expires_days"], database_now()
+        if not 1 <= days <= LONGEST_LIFE.days:
+            raise CommandError(f"--expires-days: give a number from 1 to {LONGEST_LIFE.days}.")
+        token = ApiToken(
+            user=_user_named(options["user"]),
+            name=options["name"],
+            scopes=[scope for scope in Scope.values if scope in options["scope"]],
+            expires_at=now + timedelta(days=days),
+        )
+        self.stdout.write(_issued(token, now))
+
+
+def _user_named(name: str) -> Any:
+    users = get_user_model()
+    try:
+        user = users._default_manager.get_by_natural_key(name)
+    except users.DoesNotExist as error:
+        raise CommandError(
+            f"There is no user {name!r}. Make one in the admin, or with manage.py createsuperuser."
+        ) from error
+    if not user.is_active:
+        raise CommandError(f"The user {name!r} is not active: activate it in the admin first.")
+    return user
+
+
+def _issued(token: ApiToken, now: Any) -> str:
+    try:
+        token.full_clean(exclude=["digest", "prefix", "created_at"])
+    except ValidationError as error:
+        raise CommandError(" ".join(error.messages)) from error
+    return token.issue(now, by="create_api_token")
