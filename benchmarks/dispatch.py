@@ -4,12 +4,9 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from benchmarks import services
@@ -23,7 +20,10 @@ def main() -> None:
         broker = stack.enter_context(services.broker())
         database = stack.enter_context(services.database("minutehand"))
         beat_database = stack.enter_context(services.database("beat"))
-        report: dict[str, Any] = {"machine": machine(database, broker), "options": vars(options)}
+        report: dict[str, Any] = {
+            "machine": services.machine(database, broker, PACKAGES),
+            "options": vars(options),
+        }
         with Progress() as progress:
             report["minutehand"] = [
                 minutehand(options, due, database, broker, progress) for due in options.due
@@ -118,18 +118,6 @@ def _python(
 
 
 # Report -------------------------------------------------------------------------------------------
-
-
-def machine(database: str, broker: str) -> dict[str, Any]:
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "processors": os.cpu_count(),
-        "system": platform.platform(terse=True),
-        "Python": platform.python_version(),
-        **services.versions(database, broker),
-        **{name: version(name) for name in PACKAGES},
-        "load average before": os.getloadavg()[0],
-    }
 
 
 _ROW = "{:<20}" + " {:>9}" * 7

@@ -6,9 +6,13 @@ ports, else started from the wheels of the tests.
 
 import contextlib
 import os
+import platform
 import resource
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -66,6 +70,24 @@ def peak_mb() -> float:
     """The most memory that this process has held (resident)."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def machine(database: str, broker: str, packages: tuple[str, ...]) -> dict[str, Any]:
+    """What every report begins with. Of the packages those that are installed: another product is
+    there only where it is measured, too."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "processors": os.cpu_count(),
+        "system": platform.platform(terse=True),
+        "Python": platform.python_version(),
+        **versions(database, broker),
+        **found,
+        "load average before": round(os.getloadavg()[0], 2),
+    }
 
 
 def versions(database_url: str, broker_url: str) -> dict[str, str]:
