@@ -179,6 +179,24 @@ def test_the_runs_show_on_the_clock_of_who_looks(browser, form, live_server):
     context.close()
 
 
+def test_one_learns_while_typing_what_somebody_else_has_changed(form, live_server):
+    page = form
+    task = ScheduledTask.objects.create_interval("Often", OK, 60)
+    with page.expect_response(re.compile("/preview/$")):
+        page.goto(f"{live_server.url}/admin/scheduling/scheduledtask/{task.pk}/change/")
+    told = page.get_by_role("alert")
+    expect(told).to_have_count(0)
+    task.queue = "slow"
+    task.save()
+    page.get_by_label("Description:").fill("Looks after the shop.")
+    expect(told).to_contain_text("This job was changed while you had it open:")
+    expect(told).to_contain_text("Queue")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".errornote")).to_be_visible()
+    expect(page.get_by_label("Description:")).to_have_value("Looks after the shop.")
+    expect(page.locator("ul.nonfield")).to_contain_text("Nothing is saved yet.")
+
+
 def test_without_javascript_every_kind_is_there_and_saving_works(browser, form, live_server):
     context = browser.new_context(
         java_script_enabled=False, storage_state=form.context.storage_state()
