@@ -3,29 +3,8 @@
 A Django project sets them in its settings; this repository's own reads them from the environment.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A whole number with a default, a unit and a reason; `value` is what is in force now."""
-
-    name: str
-    default: int
-    unit: str
-    reason: str
-
-    def from_environment(self, env: Any) -> int:
-        """The value from a django-environ `Env`; `ImproperlyConfigured` if it is not a number."""
-        return int(env.int(self.name, default=self.default))
-
-    @property
-    def value(self) -> int:
-        from django.conf import settings
-
-        return int(getattr(settings, self.name, self.default))
-
+from scheduling.conf import SETTINGS as SCHEDULING_SETTINGS
+from scheduling.conf import Setting
 
 RUN_RETENTION_DAYS = Setting(
     "SCHEDULER_RUN_RETENTION_DAYS",
@@ -52,4 +31,10 @@ RUN_LOG_KIB = Setting(
     "How much of what a run logs is kept with it, the newest lines; 0 keeps nothing.",
 )
 
-SETTINGS = (RUN_RETENTION_DAYS, FAILURE_RETENTION_DAYS, TICK_RETENTION_DAYS, RUN_LOG_KIB)
+SETTINGS = (
+    RUN_RETENTION_DAYS,
+    FAILURE_RETENTION_DAYS,
+    TICK_RETENTION_DAYS,
+    RUN_LOG_KIB,
+    *SCHEDULING_SETTINGS,
+)

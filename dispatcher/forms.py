@@ -12,14 +12,14 @@ from django.utils.translation import gettext_lazy
 from dispatcher.models import TaskRun
 from scheduling import masking, registry
 from scheduling.cleaning import schedule_error
-from scheduling.forms import ArgumentsField, WallTimeField
+from scheduling.forms import ArgumentsField, HiddenValues, WallTimeField, name_parts
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
 from scheduling.wording import in_zone
 from scheduling.zones import utc_of_local
 
 
-class ArgumentsForm(forms.Form):
+class ArgumentsForm(HiddenValues, forms.Form):
     """Other arguments for one run. The secrets of the present ones are shown masked, and a mask
     that comes back stands for what it hid."""
 
@@ -35,25 +35,11 @@ class ArgumentsForm(forms.Form):
     )
 
     def __init__(self, task: str, args: Any, kwargs: Any, data: Any = None) -> None:
-        self.stored = {"args": args, "kwargs": kwargs}
-        shown = {name: masking.masked(value) for name, value in self.stored.items()}
+        self.hidden = {"args": args, "kwargs": kwargs}
+        shown = {name: masking.masked(value) for name, value in self.hidden.items()}
         super().__init__(data, initial=shown)
         if info := registry.describe(task):
             self.fields["kwargs"].help_text = f"{info.name.rpartition('.')[2]}{info.signature}"
-
-    def clean_args(self) -> Any:
-        return self._unmasked("args", [])
-
-    def clean_kwargs(self) -> Any:
-        return self._unmasked("kwargs", {})
-
-    def _unmasked(self, name: str, empty: Any) -> Any:
-        value = self.cleaned_data[name]
-        try:
-            return empty if value is None else masking.restored(value, self.stored[name])
-        except masking.Unrestorable as error:
-            message = _("The value of “%(key)s” was hidden. Give it anew.")
-            raise ValidationError(message, code="masked", params={"key": error.key}) from error
 
     def start(self, verb: Callable[..., TaskRun]) -> TaskRun | None:
         """What `verb(args=…, kwargs=…)` started; None where that is not valid, with the errors."""
@@ -73,7 +59,10 @@ class WallTimesForm(forms.Form):
         self.task, self.now = task, now
         super().__init__(data, initial=self.first_guess())
         for field in self.fields.values():
+            if not isinstance(field, WallTimeField):
+                continue
             field.help_text = _("In the time zone of the job: %(zone)s.") % {"zone": task.timezone}
+            name_parts(field)
 
     def first_guess(self) -> dict[str, Any]:
         return {}
@@ -87,10 +76,25 @@ class WallTimesForm(forms.Form):
             raise schedule_error(error) from error
 
 
+def _why() -> forms.CharField:
+    return forms.CharField(
+        label=gettext_lazy("Why"),
+        required=False,
+        max_length=200,
+        widget=forms.TextInput({"class": "vTextField"}),
+        help_text=gettext_lazy("Shown beside its state, for example “until the new server is up”."),
+    )
+
+
+class WhyForm(forms.Form):
+    why = _why()
+
+
 class PauseForm(WallTimesForm):
     until = WallTimeField(
         label=gettext_lazy("Until (empty: until somebody resumes it)"), required=False
     )
+    why = _why()
 
     def clean_until(self) -> datetime | None:
         until = self.instant("until")

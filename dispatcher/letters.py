@@ -82,7 +82,7 @@ def _subject(rows: list[Failing]) -> str:
         "%(n)d scheduled task works again", "%(n)d scheduled tasks work again", recovered
     )
     parts = [fail % {"n": failing}] * bool(failing) + [work % {"n": recovered}] * bool(recovered)
-    return ", ".join(parts)
+    return _(", ").join(parts)
 
 
 def _headline(row: Failing) -> str:
@@ -110,7 +110,7 @@ def _body(rows: list[Failing]) -> str:
 
 def _description(row: Failing, run: TaskRun | None) -> list[str]:
     task = row.scheduled_task
-    lines = [_headline(row) + "."]
+    lines = [_("%(headline)s.") % {"headline": _headline(row)}]
     if row.recovered_at is not None:
         times = {"since": _time(row.since, task), "until": _time(row.recovered_at, task)}
         lines.append(_("It failed from %(since)s until %(until)s.") % times)

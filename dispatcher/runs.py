@@ -63,9 +63,9 @@ def run_task(
     name = registry.task_name(task)
     now = database_now()
     if registry.is_refused(name):
-        raise ValidationError({"task": _("This task cannot be run from here.")})
+        raise _refusal("task", _("This task cannot be run from here."), "refused_task")
     if at is not None and timezone.is_naive(at):
-        raise ValidationError({"at": _("Give a date and time with its time zone.")})
+        raise _refusal("at", _("Give a date and time with its time zone."), "naive")
     _check_arguments(name, args, kwargs or {})
     start_at = max(at, now) if at is not None else now
     definition = ScheduledTask(
@@ -87,7 +87,7 @@ def rerun(
     """Run an ended run again, with the arguments that it had, or with these in their place."""
     run.refresh_from_db()
     if not run.is_ended:
-        raise ValidationError(_("This run has not ended. Cancel it first, or wait."))
+        raise ValidationError(_("This run has not ended. Cancel it first, or wait."), "not_ended")
     now = database_now()
     again = TaskRun(
         **{name: getattr(run, name) for name in _COPIED},
@@ -135,15 +135,15 @@ def backfill(
 def backfill_slots(scheduled_task: ScheduledTask, start: datetime, end: datetime) -> list[datetime]:
     """The slots that `backfill` would run; `ValidationError` names what is wrong with the range."""
     if timezone.is_naive(start) or timezone.is_naive(end):
-        raise ValidationError({"start": _("Give dates and times with their time zone.")})
+        raise _refusal("start", _("Give dates and times with their time zone."), "naive")
     if end <= start:
-        raise ValidationError({"end": _("The end must be after the start.")})
+        raise _refusal("end", _("The end must be after the start."), "ends_before_start")
     window = scheduled_task.window()
     span = window.span(start - _INSTANT, end - _INSTANT)
     if span is not None and span.count > BACKFILL_LIMIT:
         message = _("That is %(count)d runs; at most %(limit)d can be made at once.")
         params = {"count": span.count, "limit": BACKFILL_LIMIT}
-        raise ValidationError({"end": message % params})
+        raise _refusal("end", message % params, "too_many_runs")
     done = scheduled_task.runs.filter(
         status=Status.SUCCEEDED, scheduled_for__gte=start, scheduled_for__lt=end
     )
@@ -230,11 +230,16 @@ def _check_arguments(task: str, args: Sequence[Any], kwargs: Any) -> None:
     from scheduling.cleaning import json_problem
 
     if not isinstance(args, (list, tuple)):
-        raise ValidationError({"args": _("Give a JSON list, for example [1, 2].")})
+        raise _refusal("args", _("Give a JSON list, for example [1, 2]."), "wrong_shape")
     if not isinstance(kwargs, dict):
-        raise ValidationError({"kwargs": _('Give a JSON object, for example {"region": "eu"}.')})
+        message = _('Give a JSON object, for example {"region": "eu"}.')
+        raise _refusal("kwargs", message, "wrong_shape")
     for field, value in (("args", list(args)), ("kwargs", kwargs)):
         if problem := json_problem(value):
-            raise ValidationError({field: problem})
+            raise _refusal(field, problem, "not_json")
     if problem := registry.binding_error(task, args, kwargs):
-        raise ValidationError({"kwargs" if kwargs else "args": problem})
+        raise _refusal("kwargs" if kwargs else "args", problem, "arguments")
+
+
+def _refusal(field: str, message: str, code: str) -> ValidationError:
+    return ValidationError({field: ValidationError(message, code=code)})

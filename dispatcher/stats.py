@@ -4,7 +4,7 @@ Which index serves which question:
 
     outcomes                 (status, id): run ids grow with time, so an hour is a range of ids
     lateness, running        (status, id), the newest or the oldest n of a status
-    failing                  (status, id), then (scheduled task, id) for each candidate
+    failing                  its own small table, then (scheduled task, id) for each row shown
     waiting                  (status, id), the oldest n
     set_aside                (enabled, next_run_at): a row that is set aside has no next_run_at
     upcoming                 (publish_at) for what is planned, (enabled, next_run_at) for the rest
@@ -13,9 +13,9 @@ Which index serves which question:
 """
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
@@ -27,8 +27,9 @@ from django.db.models.functions import Left
 
 from dispatcher import rescue
 from dispatcher.installation import QUEUE, REDIS_TRANSPORT
-from dispatcher.models import Status, TaskRun, Tick, Trigger, Worker
+from dispatcher.models import Failing, Status, TaskRun, Tick, Trigger, Worker
 from dispatcher.models.run import run_id_at
+from dispatcher.models.status import BAD
 from scheduling.models import ScheduledTask, StateReason
 from scheduling.stop import current_stop
 
@@ -270,44 +271,32 @@ def set_aside() -> list[ScheduledTask]:
 
 
 @dataclass(frozen=True)
-class Failing:
-    """A schedule whose newest run failed or was lost: that run, how many of the newest SAMPLE
-    failures are its own, and what the run said."""
+class Failed:
+    """A schedule that fails, since when, and its newest run that failed or was lost."""
 
     task: ScheduledTask
+    since: datetime
     run: TaskRun
-    failures: int
-    said: str = field(default="")
+
+    @property
+    def said(self) -> str:
+        return str(self.run.said)  # type: ignore[attr-defined]  # annotated
 
 
-_ENDED_BY_WORK = (Status.SUCCEEDED, Status.FAILED, Status.LOST)
-
-
-def failing(now: datetime) -> list[Failing]:
-    """Schedules that failed in the last 24 hours and have not succeeded since, most failures
-    first. Looked for among the newest SAMPLE failures."""
-    failures = _failures(now)
-    newest = TaskRun.objects.filter(scheduled_task=OuterRef("pk"), status__in=_ENDED_BY_WORK)
-    last = Subquery(newest.order_by("-pk").values("pk")[:1])
-    candidates = [pk for pk, _count in failures.most_common(10 * SHOWN)]
-    tasks = ScheduledTask.objects.filter(pk__in=candidates).order_by().annotate(last_run_id=last)
-    by_run = {task.last_run_id: task for task in tasks}  # type: ignore[attr-defined]
-    runs = TaskRun.objects.filter(pk__in=[*by_run], status__in=(Status.FAILED, Status.LOST))
-    runs = runs.defer(*_LARGE).annotate(said=Left("exception", 200))
-    found = [
-        Failing(by_run[run.pk], run, failures[by_run[run.pk].pk], run.said)  # type: ignore[attr-defined]
-        for run in runs
+def failing() -> list[Failed]:
+    """Schedules that fail, as `notices` wrote down at the last rescue pass; the newest first."""
+    bad = TaskRun.objects.filter(scheduled_task=OuterRef("scheduled_task"), status__in=BAD)
+    newest = Subquery(bad.order_by("-pk").values("pk")[:1])
+    rows = Failing.objects.now().order_by("-since").annotate(newest=newest)[: SHOWN + 1]
+    found = list(rows.values_list("scheduled_task", "since", "newest"))
+    tasks = ScheduledTask.objects.in_bulk([task for task, _since, _run in found])
+    runs = TaskRun.objects.defer(*_LARGE).annotate(said=Left("exception", 200))
+    by_id = runs.in_bulk([run for _task, _since, run in found if run is not None])
+    return [
+        Failed(tasks[task], since, by_id[run])
+        for task, since, run in found
+        if task in tasks and run in by_id  # deleted or pruned meanwhile
     ]
-    return sorted(found, key=lambda row: (-row.failures, row.task.name))[: SHOWN + 1]
-
-
-def _failures(now: datetime) -> Counter[int]:
-    counts: Counter[int] = Counter()
-    for status in (Status.FAILED, Status.LOST):
-        rows = TaskRun.objects.filter(status=status, pk__gte=run_id_at(now - DAY)).order_by("-pk")
-        tasks = rows.values_list("scheduled_task", flat=True)[:SAMPLE]
-        counts.update(pk for pk in tasks if pk is not None)
-    return counts
 
 
 # The hour to come ---------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ SECURE_COOKIES=false
 EXTRA_APPS=project.demo
 """
 
+#: The signals that came while everything was set up.
+told: list[int] = []
+
 
 def main() -> int:
     RUN_DIR.mkdir(exist_ok=True)
@@ -59,6 +62,7 @@ def run() -> int:
         if broker_url:
             os.environ["CELERY_BROKER_URL"] = broker_url
         login = prepare()
+        stop_if_told()
         port = os.environ["PORT"] = str(free_port(int(os.environ.get("PORT", "8000"))))
         host = os.environ.setdefault("HOST", "127.0.0.1")
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
@@ -69,8 +73,17 @@ def run() -> int:
 
 
 def interrupt(signum: int, frame: object) -> None:
-    """While setting up, every way of being told to stop is a Ctrl-C."""
+    """While setting up, every way of being told to stop is a Ctrl-C.
+
+    It is noted, too: what is raised while Python finalizes an object, it only prints.
+    """
+    told.append(signum)
     raise KeyboardInterrupt
+
+
+def stop_if_told() -> None:
+    if told:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -191,6 +204,7 @@ def prepare() -> str:
     django.setup()
     print("Preparing the database and the static files ...", flush=True)
     call_command("migrate", interactive=False, verbosity=0)
+    stop_if_told()
     call_command("collectstatic", interactive=False, verbosity=0)
     login = admin_login()
     if apps.is_installed("project.demo"):
@@ -248,6 +262,7 @@ def run_processes(url: str, text: str) -> int:
     processes = Processes(BASE_DIR / "Procfile", env)
     for signum in STOP_SIGNALS:
         signal.signal(signum, processes.ask_to_stop)
+    stop_if_told()
     threading.Thread(target=announce, args=(processes, url, text), daemon=True).start()
     code = processes.run()
     print("Stopped." if code == 0 else "Stopped, because a process ended.", flush=True)

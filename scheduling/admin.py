@@ -4,144 +4,47 @@ of it, and the button that runs it."""
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.template.defaultfilters import truncatechars
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
-from django.views.decorators.http import require_POST
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST
 
-from scheduling import masking, panels, wording
-from scheduling.clock import DatabaseNow, database_now
-from scheduling.forms import WALL_TIMES, ScheduledTaskForm, WallTimeField, WallTimeWidget
-from scheduling.models import ScheduledTask, ScheduledTaskQuerySet, StateReason
+from scheduling import panels, pieces, wording
+from scheduling.clock import database_now
+from scheduling.fieldsets import FIELDSETS, for_reading
+from scheduling.forms import ScheduledTaskForm, WallTimeField, WallTimeWidget
+from scheduling.models import ScheduledTask
 from scheduling.preview import answer
-from scheduling.stop import current_stop, is_everything_paused
+from scheduling.task_list import TaskList
 from scheduling.trail import Via, acting
-from scheduling.trail_admin import TrailAdmin
+
+if TYPE_CHECKING or not apps.is_installed("import_export"):  # a project may do without it
+    Listed = TaskList
+else:
+    from scheduling.exchange_admin import ExchangeAdmin as Listed
 
 logger = logging.getLogger(__name__)
 
-#: How many next runs the page of a scheduled task shows.
-PREVIEW = 5
 
-
-def badge(state: str, label: Any) -> str:
-    """A state as a coloured word; the colours are in static/scheduling/admin.css."""
-    return format_html('<span class="mh-badge mh-{}">{}</span>', state, label)
-
-
-def json_block(value: Any) -> str:
-    """JSON as people read it, with its secrets masked."""
-    return format_html('<pre class="mh-block">{}</pre>', wording.json_text(masking.masked(value)))
-
-
-def complaint(error: Exception) -> str:
-    """What an error of one row says to the person who asked."""
-    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-
-
-class StateFilter(admin.SimpleListFilter):
-    title = gettext_lazy("state")
-    parameter_name = "state"
-
-    _QUESTIONS = {
-        "active": Q(enabled=True) & ~Q(state_reason=StateReason.SET_ASIDE),
-        "paused": Q(enabled=False) & ~Q(state_reason=StateReason.FINISHED),
-        "finished": Q(enabled=False, state_reason=StateReason.FINISHED),
-        "set_aside": Q(enabled=True, state_reason=StateReason.SET_ASIDE),
-    }
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, wording.state_label(state)) for state in self._QUESTIONS]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        question = self._QUESTIONS.get(self.value() or "")
-        return queryset if question is None else queryset.filter(question)
-
-
-class ScheduledTaskAdmin(TrailAdmin):
+class ScheduledTaskAdmin(Listed):
     form = ScheduledTaskForm
     formfield_overrides = {
         models.DateTimeField: {"form_class": WallTimeField, "widget": WallTimeWidget}
     }
-    list_display: Any = (
-        "name",
-        "state",
-        "task",
-        "schedule",
-        "next_run",
-        "group",
-        "owner",
-    )
-    list_filter: ClassVar[Any] = (StateFilter, "kind", "group", "misfire_policy", "overlap_policy")
-    search_fields = ("name", "task", "description", "owner")
-    search_help_text = gettext_lazy("Name, task, description or owner")
-    ordering = ("name", "pk")
-    empty_value_display = "–"
-    show_full_result_count = False
-    actions: Any = ("pause", "resume")
-    readonly_fields: ClassVar[Any] = ("state_now", "next_runs", "preview")
+    readonly_fields: ClassVar[Any] = ("state_now", "preview", "next_runs")
 
-    now_fields: ClassVar[tuple[str, ...]] = ("state_now", "next_runs")
-    form_fieldsets: ClassVar[Any] = (
-        (gettext_lazy("What runs"), {"fields": ("seen", "name", "task", "args", "kwargs")}),
-        (
-            gettext_lazy("When"),
-            {
-                "fields": (
-                    "enabled",
-                    "kind",
-                    "cron_expression",
-                    "interval_seconds",
-                    "run_at",
-                    "timezone",
-                    "preview",
-                    "starts_at",
-                    "ends_at",
-                    "max_runs",
-                    "jitter_seconds",
-                ),
-            },
-        ),
-        (
-            gettext_lazy("Late and overlapping runs"),
-            {
-                "fields": (
-                    "misfire_policy",
-                    "misfire_grace_seconds",
-                    "expires_seconds",
-                    "overlap_policy",
-                ),
-            },
-        ),
-        (
-            gettext_lazy("When it fails"),
-            {
-                "fields": (
-                    "max_retries",
-                    "retry_delay_seconds",
-                    "retry_backoff",
-                    "on_lost",
-                    "pause_after_failures",
-                ),
-            },
-        ),
-        (
-            gettext_lazy("Limits and queue"),
-            {"fields": ("time_limit", "soft_time_limit", "queue", "priority")},
-        ),
-        (gettext_lazy("About"), {"fields": ("description", "owner", "group")}),
-    )
+    now_fields: ClassVar[tuple[str, ...]] = ("state_now",)
+    form_fieldsets: ClassVar[Any] = FIELDSETS
 
     class Media:
         css = {"all": ("scheduling/admin.css", "scheduling/form.css")}
@@ -149,83 +52,34 @@ class ScheduledTaskAdmin(TrailAdmin):
 
     # Reading ------------------------------------------------------------------------------------
 
-    def get_queryset(self, request: HttpRequest) -> Any:
-        """Each row with the time at which it was read, one `now` for the page, and whether
-        everything was paused then: no query more."""
-        rows = super().get_queryset(request)
-        return rows.annotate(read_at=DatabaseNow(), everything_paused=is_everything_paused())
-
     def get_fieldsets(self, request: HttpRequest, obj: ScheduledTask | None = None) -> Any:
         if obj is None:
             return self.form_fieldsets
         now = (gettext_lazy("Now"), {"fields": self.now_fields})
         if self.has_change_permission(request, obj):
             return (now, *self.form_fieldsets)
-        return (now, *map(_for_reading, self.form_fieldsets))
-
-    @admin.display(description=gettext_lazy("state"), ordering="state_reason")
-    def state(self, task: ScheduledTask) -> str:
-        state, reason = wording.state_of(task), wording.state_reason_text(task)
-        shown = badge(state, wording.state_label(state))
-        if state != StateReason.SET_ASIDE or not reason:
-            return shown
-        short = truncatechars(reason, 80)
-        return format_html('{} <div class="mh-quiet" title="{}">{}</div>', shown, reason, short)
-
-    @admin.display(description=gettext_lazy("schedule"), ordering="kind")
-    def schedule(self, task: ScheduledTask) -> str:
-        return format_html('<span class="mh-code">{}</span>', wording.schedule_text(task))
-
-    @admin.display(description=gettext_lazy("next run"))
-    def next_run(self, task: ScheduledTask) -> str:
-        slots, problem = _upcoming(task, 1)
-        if not slots:
-            return format_html('<span class="mh-quiet" title="{}">–</span>', problem)
-        return format_html(
-            '<span class="mh-moment" title="{}, {}">{}</span>',
-            task.timezone,
-            wording.moment_text(slots[0], "UTC"),
-            wording.moment_text(slots[0], task.timezone),
-        )
+        return (now, *map(for_reading, self.form_fieldsets))
 
     @admin.display(description=gettext_lazy("state"))
     def state_now(self, task: ScheduledTask) -> str:
         state = wording.state_of(task)
-        facts = [wording.state_reason_text(task)]
-        if task.state_reason_at is not None and (task.state_reason or task.state_reason_by):
-            at = wording.moment_text(task.state_reason_at, task.timezone)
-            facts.append(_("Since %(time)s.") % {"time": at})
-        if task.state_reason_by:
-            facts.append(_("By %(who)s.") % {"who": task.state_reason_by})
-        if task.paused_until is not None:
-            until = wording.moment_text(task.paused_until, task.timezone)
-            facts.append(_("It resumes at %(time)s.") % {"time": until})
-        shown = badge(state, wording.state_label(state))
-        return format_html("{} {}", shown, " ".join(filter(None, facts)))
+        shown = pieces.badge(state, wording.state_label(state))
+        return format_html("{} {}", shown, wording.state_story(task))
 
     @admin.display(description=gettext_lazy("next runs"))
     def next_runs(self, task: ScheduledTask) -> str:
-        """The next slots on the clock of the task and in UTC, and the start where it is later."""
-        slots, problem = _upcoming(task, PREVIEW)
-        if not slots:
-            return format_html('<span class="mh-quiet">{}</span>', problem or _("None."))
-        heads = [task.timezone] + ([] if task.timezone == "UTC" else ["UTC"])
-        rows = [[wording.moment_text(slot, name) for name in heads] for slot in slots]
-        if task.jitter_seconds:
-            heads.append(_("starts"))
-            for row, slot in zip(rows, slots, strict=True):
-                row.append(wording.moment_text(task.start_of(slot), task.timezone))
-        return table(heads, rows)
+        """For those who see no form, and so no preview."""
+        return panels.runs_panel(task, getattr(task, "read_at", None) or database_now())
 
     # Read-only twins of fields: on the clock of the task, and with secrets masked -----------------
 
     @admin.display(description=gettext_lazy("positional arguments"))
     def shown_args(self, task: ScheduledTask) -> str:
-        return json_block(task.args)
+        return pieces.json_block(task.args)
 
     @admin.display(description=gettext_lazy("keyword arguments"))
     def shown_kwargs(self, task: ScheduledTask) -> str:
-        return json_block(task.kwargs)
+        return pieces.json_block(task.kwargs)
 
     @admin.display(description=gettext_lazy("run at"))
     def shown_run_at(self, task: ScheduledTask) -> str:
@@ -287,25 +141,23 @@ class ScheduledTaskAdmin(TrailAdmin):
             return self.has_add_permission(request)
         return self.has_change_permission(request, task)
 
-    # Pause and resume, for many from the list and for one from its page ---------------------------
+    # Pause and resume ---------------------------------------------------------------------------
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("scheduling.pause_scheduledtask")
 
-    @admin.action(description=gettext_lazy("Pause"), permissions=["pause"])
-    def pause(self, request: HttpRequest, queryset: ScheduledTaskQuerySet) -> None:
-        done = self.each(request, queryset, lambda task: self.pause_one(request, task))
-        text = ngettext("%(n)d scheduled task paused.", "%(n)d scheduled tasks paused.", done)
-        messages.success(request, text % {"n": done})
-
-    @admin.action(description=gettext_lazy("Resume"), permissions=["pause"])
-    def resume(self, request: HttpRequest, queryset: ScheduledTaskQuerySet) -> None:
-        done = self.each(request, queryset, lambda task: self.resume_one(request, task))
-        text = ngettext("%(n)d scheduled task resumed.", "%(n)d scheduled tasks resumed.", done)
-        messages.success(request, text % {"n": done})
-
-    def pause_one(self, request: HttpRequest, task: ScheduledTask) -> bool:
-        return task.pause(by=request.user) and self._log_enabled(request, task)
+    def pause_one(
+        self,
+        request: HttpRequest,
+        task: ScheduledTask,
+        *,
+        until: datetime | None = None,
+        why: str = "",
+    ) -> bool:
+        """True if it was not paused; `why` is kept beside its state."""
+        params = {"message": why} if why else None
+        done = task.pause(by=request.user, until=until, params=params)
+        return done and self._log_enabled(request, task)
 
     def resume_one(self, request: HttpRequest, task: ScheduledTask) -> bool:
         return task.resume(by=request.user) and self._log_enabled(request, task)
@@ -314,26 +166,18 @@ class ScheduledTaskAdmin(TrailAdmin):
         self.log_change(request, task, [{"changed": {"fields": ["enabled"]}}])
         return True
 
-    def each(
-        self,
-        request: HttpRequest,
-        rows: ScheduledTaskQuerySet,
-        verb: Callable[[ScheduledTask], object],
-    ) -> int:
-        """Do it to each; how many it was done to. An error is told by name; the others go on."""
-        return sum(self.attempt(request, task, verb) for task in rows)
-
     def attempt(
         self, request: HttpRequest, task: ScheduledTask, verb: Callable[[ScheduledTask], object]
-    ) -> bool:
+    ) -> bool | None:
+        """Do it to the task; whether it was done. None where it failed: the person is told why."""
         try:
             return bool(verb(task))
         except Exception as error:
             if not isinstance(error, ValidationError):
                 logger.exception("An action on scheduled task %s failed", task.name)
-            texts = {"name": task.name, "problem": complaint(error)}
+            texts = {"name": task.name, "problem": pieces.complaint(error)}
             messages.error(request, _("“%(name)s”: %(problem)s") % texts)
-            return False
+            return None
 
     def buttons(self, request: HttpRequest, task: ScheduledTask) -> list[tuple[str, str]]:
         """What one may do to the task on its page: (name of the view, label)."""
@@ -343,11 +187,18 @@ class ScheduledTaskAdmin(TrailAdmin):
             return [("pause", _("Pause"))]
         return [("resume", _("Resume"))]
 
+    def button_addresses(self, request: HttpRequest, task: ScheduledTask) -> list[tuple[str, str]]:
+        """The buttons as (address to post to, label)."""
+        return [
+            (reverse(f"admin:scheduling_scheduledtask_{name}", args=[task.pk]), label)
+            for name, label in self.buttons(request, task)
+        ]
+
     def get_urls(self) -> list[URLPattern]:
         return [
-            self.button_url("pause", self.pause_view),
-            self.button_url("resume", self.resume_view),
-            self.button_url("preview", self.preview_view),
+            self.page_url("pause", self.pause_view),
+            self.page_url("resume", self.resume_view),
+            self.page_url("preview", self.preview_view),
             path(
                 "preview/",
                 self.admin_site.admin_view(require_POST(self.preview_view)),
@@ -356,12 +207,16 @@ class ScheduledTaskAdmin(TrailAdmin):
             *super().get_urls(),
         ]
 
-    def button_url(self, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
+    def page_url(self, name: str, view: Callable[..., HttpResponse], *methods: str) -> URLPattern:
+        """A page of one scheduled task. What it changes is on record as done in the admin."""
+
         def in_their_name(request: HttpRequest, pk: int) -> HttpResponse:
             with acting(Via.ADMIN, request.user):
                 return view(request, pk)
 
-        wrapped = self.admin_site.admin_view(require_POST(in_their_name))
+        wrapped = self.admin_site.admin_view(
+            require_http_methods(methods or ("POST",))(in_their_name)
+        )
         return path(f"<int:pk>/{name}/", wrapped, name=f"scheduling_scheduledtask_{name}")
 
     def pause_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -400,44 +255,8 @@ class ScheduledTaskAdmin(TrailAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         if obj is not None:
-            context["buttons"] = [
-                (reverse(f"admin:scheduling_scheduledtask_{name}", args=[obj.pk]), label)
-                for name, label in self.buttons(request, obj)
-            ]
+            context["buttons"] = self.button_addresses(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 
 admin.site.register(ScheduledTask, ScheduledTaskAdmin)
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """A small table of plain or safe texts; without heads it has none."""
-    head = format_html_join("", "<th>{}</th>", ((text,) for text in heads))
-    return format_html(
-        '<table class="mh-table">{}<tbody>{}</tbody></table>',
-        format_html("<thead><tr>{}</tr></thead>", head) if heads else "",
-        format_html_join("", "<tr>{}</tr>", ((_cells(row),) for row in rows)),
-    )
-
-
-def _cells(row: list[str]) -> str:
-    return format_html_join("", "<td>{}</td>", ((cell,) for cell in row))
-
-
-def _for_reading(fieldset: Any) -> Any:
-    """The fieldset with the read-only twins in place of fields that would show too much."""
-    title, options = fieldset
-    twins = {*WALL_TIMES, "args", "kwargs"}
-    hidden = ("seen", "preview")
-    shown = (name for name in options["fields"] if name not in hidden)
-    fields = tuple(f"shown_{name}" if name in twins else name for name in shown)
-    return title, {**options, "fields": fields}
-
-
-def _upcoming(task: ScheduledTask, n: int) -> tuple[list[datetime], str]:
-    """The next slots, or why there are none, by what the page's own query has read."""
-    now = getattr(task, "read_at", None) or database_now()
-    paused = getattr(task, "everything_paused", None)
-    return wording.upcoming_or_problem(
-        task, n, now, current_stop() is not None if paused is None else bool(paused)
-    )

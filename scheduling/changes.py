@@ -120,5 +120,5 @@ def _state_text(row: Row) -> str:
     if isinstance(params.get("failures"), int):
         why = _("%(count)d failures in a row") % {"count": params["failures"]}
     else:
-        why = str(params.get("message", ""))
+        why = wording.noted_text(params)
     return f"{label} ({why})" if why else label

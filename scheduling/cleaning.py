@@ -52,8 +52,8 @@ def schedule_error(error: ScheduleError) -> ValidationError:
 def in_words(problem: ScheduleError | ScheduleWarning) -> str:
     """Its message in the language of the reader, who also reads the name of the cron field."""
     params = problem.params
-    if "part" in params:
-        params = params | {"part": _(params["part"])}
+    if part := params.get("part"):
+        params = params | {"part": _(part)}
     return _(problem.message_template) % params
 
 

@@ -13,7 +13,7 @@ from itertools import product
 
 from django.utils.dates import MONTHS, WEEKDAYS
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from scheduling.cron_text import Fields, read
 
@@ -90,7 +90,8 @@ def _pace_of_minutes(minutes: Sequence[int]) -> str:
         return ngettext("every minute", "every %(n)d minutes", step) % {"n": step}
     if len(minutes) > _LISTED:
         return ""
-    return _("every hour at %(minutes)s") % {"minutes": joined([f":{m:02}" for m in minutes])}
+    marks = joined([_(":%(minute)02d") % {"minute": minute} for minute in minutes])
+    return _("every hour at %(minutes)s") % {"minutes": marks}
 
 
 def _pace_within(fields: Fields) -> str:
@@ -196,4 +197,5 @@ def joined(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     if len(items) < 2:
         return "".join(items)
-    return _("%(most)s and %(last)s") % {"most": _(", ").join(items[:-1]), "last": items[-1]}
+    most = pgettext("between the items of a list", ", ").join(items[:-1])
+    return _("%(most)s and %(last)s") % {"most": most, "last": items[-1]}

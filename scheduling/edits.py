@@ -318,6 +318,24 @@ def skip_next(row: "ScheduledTask", *, by: Any = None) -> datetime | None:
     return slot
 
 
+@retry_contention
+def unskip(row: "ScheduledTask", slot: datetime, *, by: Any = None) -> bool:
+    """Let a slot to come run that was to be skipped; True if it was."""
+    with transaction.atomic():
+        old = _locked_row(row)
+        now = database_now()
+        kept = [text for text in old.skip_slots if text != slot.isoformat()]
+        if slot <= now or len(kept) == len(old.skip_slots):
+            _refresh(row)
+            return False
+        type(row).objects.filter(pk=row.pk).keep(skip_slots=kept, updated_at=now)
+        _follow_up(old, now, by)
+        _refresh(row)
+        trail.record_changes([(old, row)], now, by=by)
+    logger.info("The slot %s of %s is not skipped", slot, row.name, extra={"action": "unskipped"})
+    return True
+
+
 def _still_to_plan(row: "ScheduledTask", now: datetime) -> list[str]:
     """The skipped slots that have no run yet, or have it still before them."""
     since = min(row.next_run_at or now, now)

@@ -7,76 +7,120 @@ the English name of the cron field at fault (`minute`, `day of month` …).
 
 from typing import Any
 
+
+def _(template: str) -> str:
+    """Marks a template for translation; this layer knows no Django, and translates nothing."""
+    return template
+
+
 # Echoed text is cut to this many characters; with the longest template a message stays below 300.
 ECHO_LENGTH = 60
 
 MESSAGES = {
     # the kind
-    "unknown_kind": "“%(text)s” is not a kind of schedule. Use one_time, interval or cron.",
+    "unknown_kind": _("“%(text)s” is not a kind of schedule. Use one_time, interval or cron."),
     # the cron text as a whole
-    "not_text": "Write the cron expression as text, for example “0 9 * * MON-FRI”.",
-    "empty": "The cron expression is empty. Write five fields, for example “0 9 * * MON-FRI”.",
-    "too_long": "The cron expression has %(length)s characters; at most %(limit)s are allowed. "
-    "Use ranges and steps, or several schedules.",
-    "line_break": "The cron expression contains a line break. Write it on one line.",
-    "not_ascii": "The cron expression contains the character “%(text)s”. Use only plain letters, "
-    "digits, spaces and * ? , - / # @.",
-    "reboot": "“@reboot” is not a time. Use a five-field expression or one of %(aliases)s.",
-    "every": "“@every” is not supported in a cron expression. Use an interval schedule instead.",
-    "unknown_alias": "“%(text)s” is not a known alias. Use one of %(aliases)s.",
-    "too_few_fields": "The cron expression has too few fields: %(count)s. Write five (minute, "
-    "hour, day of month, month, day of week), or six with the seconds first.",
-    "year_field": "The cron expression has too many fields: %(count)s. A year field is not "
-    "supported: write five fields, or six with the seconds first, and an end date.",
-    "never_comes": "day of month: no year has a day that matches “%(text)s”. "
-    "Choose a day of month, month and day of week that meet.",
+    "not_text": _("Write the cron expression as text, for example “0 9 * * MON-FRI”."),
+    "empty": _("The cron expression is empty. Write five fields, for example “0 9 * * MON-FRI”."),
+    "too_long": _(
+        "The cron expression has %(length)s characters; at most %(limit)s are allowed. "
+        "Use ranges and steps, or several schedules."
+    ),
+    "line_break": _("The cron expression contains a line break. Write it on one line."),
+    "not_ascii": _(
+        "The cron expression contains the character “%(text)s”. Use only plain letters, "
+        "digits, spaces and * ? , - / # @."
+    ),
+    "reboot": _("“@reboot” is not a time. Use a five-field expression or one of %(aliases)s."),
+    "every": _("“@every” is not supported in a cron expression. Use an interval schedule instead."),
+    "unknown_alias": _("“%(text)s” is not a known alias. Use one of %(aliases)s."),
+    "too_few_fields": _(
+        "The cron expression has too few fields: %(count)s. Write five (minute, "
+        "hour, day of month, month, day of week), or six with the seconds first."
+    ),
+    "year_field": _(
+        "The cron expression has too many fields: %(count)s. A year field is not "
+        "supported: write five fields, or six with the seconds first, and an end date."
+    ),
+    "never_comes": _(
+        "day of month: no year has a day that matches “%(text)s”. "
+        "Choose a day of month, month and day of week that meet."
+    ),
     # one of its fields
-    "empty_item": "%(part)s: there is an empty item in “%(text)s”. Remove the extra comma.",
-    "out_of_range": "%(part)s: %(text)s is out of range. Write a value from %(low)s to %(high)s.",
-    "reversed_range": "%(part)s: the range “%(text)s” runs backwards. Write “%(instead)s”.",
-    "zero_step": "%(part)s: the step in “%(text)s” is zero. Write a step of 1 or more.",
-    "step_needs_range": "%(part)s: “%(text)s” has a step but no range. "
-    "Write a range before the slash, such as “%(instead)s”.",
-    "full_name": "%(part)s: “%(text)s” is a full name. Write its first three letters: %(instead)s.",
-    "hashed": "%(part)s: “%(text)s” asks for a hashed or random value (H, R), which is not "
-    "supported. Write a number, and use jitter to spread the load.",
-    "nearest_weekday": "%(part)s: “%(text)s” asks for the nearest weekday (W), which is not "
-    "supported. Write a day of month, or a day of week such as MON-FRI.",
-    "question_mark": "%(part)s: “?” must stand alone, and only in the day of month or the day of "
-    "week. Write * instead of “%(text)s”.",
-    "last_misplaced": "%(part)s: “%(text)s” is not a use of L that is understood. Write L alone as "
-    "day of month, or a day of week followed by L, such as 5L for the last Friday.",
-    "nth_misplaced": "%(part)s: “%(text)s” is not a use of # that is understood. Write it as day "
-    "of week only, such as MON#1 for the first Monday; the number after # is 1 to 5.",
-    "not_understood": "%(part)s: “%(text)s” is not understood. "
-    "Write a value such as %(example)s, a range, a list, or *.",
+    "empty_item": _("%(part)s: there is an empty item in “%(text)s”. Remove the extra comma."),
+    "out_of_range": _(
+        "%(part)s: %(text)s is out of range. Write a value from %(low)s to %(high)s."
+    ),
+    "reversed_range": _("%(part)s: the range “%(text)s” runs backwards. Write “%(instead)s”."),
+    "zero_step": _("%(part)s: the step in “%(text)s” is zero. Write a step of 1 or more."),
+    "step_needs_range": _(
+        "%(part)s: “%(text)s” has a step but no range. "
+        "Write a range before the slash, such as “%(instead)s”."
+    ),
+    "full_name": _(
+        "%(part)s: “%(text)s” is a full name. Write its first three letters: %(instead)s."
+    ),
+    "hashed": _(
+        "%(part)s: “%(text)s” asks for a hashed or random value (H, R), which is not "
+        "supported. Write a number, and use jitter to spread the load."
+    ),
+    "nearest_weekday": _(
+        "%(part)s: “%(text)s” asks for the nearest weekday (W), which is not "
+        "supported. Write a day of month, or a day of week such as MON-FRI."
+    ),
+    "question_mark": _(
+        "%(part)s: “?” must stand alone, and only in the day of month or the day of "
+        "week. Write * instead of “%(text)s”."
+    ),
+    "last_misplaced": _(
+        "%(part)s: “%(text)s” is not a use of L that is understood. Write L alone as "
+        "day of month, or a day of week followed by L, such as 5L for the last Friday."
+    ),
+    "nth_misplaced": _(
+        "%(part)s: “%(text)s” is not a use of # that is understood. Write it as day "
+        "of week only, such as MON#1 for the first Monday; the number after # is 1 to 5."
+    ),
+    "not_understood": _(
+        "%(part)s: “%(text)s” is not understood. "
+        "Write a value such as %(example)s, a range, a list, or *."
+    ),
     # zones
-    "unknown_timezone": "“%(text)s” is not a known time zone. Write a name as the IANA database "
-    "lists it, such as Europe/Berlin or UTC.",
-    "timezone_case": "“%(text)s” is not a known time zone. Did you mean %(instead)s?",
-    "skipped_local_time": "%(text)s does not exist in %(timezone)s: the clock skips it. The "
-    "nearest valid times are %(before)s and %(after)s.",
+    "unknown_timezone": _(
+        "“%(text)s” is not a known time zone. Write a name as the IANA database "
+        "lists it, such as Europe/Berlin or UTC."
+    ),
+    "timezone_case": _("“%(text)s” is not a known time zone. Did you mean %(instead)s?"),
+    "skipped_local_time": _(
+        "%(text)s does not exist in %(timezone)s: the clock skips it. The "
+        "nearest valid times are %(before)s and %(after)s."
+    ),
     # moments and intervals
-    "not_a_moment": "Give a date and time (a datetime), not %(text)s.",
-    "naive_moment": "The time %(text)s has no time zone. Give a date and time with its zone.",
-    "moment_out_of_range": "The time %(text)s is too near the end of the calendar. "
-    "Use a year between 2 and 9998.",
-    "not_a_duration": "Give the interval as a duration (a timedelta), not %(text)s.",
-    "fraction_of_second": "The interval %(text)s has a fraction of a second. Use whole seconds.",
-    "interval_too_short": "The interval is shorter than one second. Use 1 second or more.",
-    "interval_too_long": "The interval is longer than 10 years (%(limit)s days). Use a shorter "
-    "one, or a cron expression.",
+    "not_a_moment": _("Give a date and time (a datetime), not %(text)s."),
+    "naive_moment": _("The time %(text)s has no time zone. Give a date and time with its zone."),
+    "moment_out_of_range": _(
+        "The time %(text)s is too near the end of the calendar. Use a year between 2 and 9998."
+    ),
+    "not_a_duration": _("Give the interval as a duration (a timedelta), not %(text)s."),
+    "fraction_of_second": _("The interval %(text)s has a fraction of a second. Use whole seconds."),
+    "interval_too_short": _("The interval is shorter than one second. Use 1 second or more."),
+    "interval_too_long": _(
+        "The interval is longer than 10 years (%(limit)s days). Use a shorter "
+        "one, or a cron expression."
+    ),
     # columns that raw SQL has spoilt
-    "unreadable": "The stored value of %(column)s cannot be read. Write a valid one.",
-    "unknown_choice": "“%(text)s” is not a %(column)s. Use one of %(choices)s.",
-    "wrong_shape": "The stored %(column)s is not a JSON %(shape)s. Write one.",
-    "not_a_number": "The stored %(column)s “%(text)s” is not a whole number. Write one.",
-    "no_task": "The row names no task. Choose one.",
+    "unreadable": _("The stored value of %(column)s cannot be read. Write a valid one."),
+    "unknown_choice": _("“%(text)s” is not a %(column)s. Use one of %(choices)s."),
+    "wrong_shape": _("The stored %(column)s is not a JSON %(shape)s. Write one."),
+    "not_a_number": _("The stored %(column)s “%(text)s” is not a whole number. Write one."),
+    "no_task": _("The row names no task. Choose one."),
     # warnings: accepted, but probably not meant
-    "step_beyond_range": "%(part)s: the step in “%(text)s” is longer than the range, so only "
-    "%(value)s matches.",
-    "quartz_weekday": "%(part)s: %(number)s is %(here)s here, but %(quartz)s in Quartz, which "
-    "counts from 1 = SUN. Write names to be sure: “%(instead)s”.",
+    "step_beyond_range": _(
+        "%(part)s: the step in “%(text)s” is longer than the range, so only %(value)s matches."
+    ),
+    "quartz_weekday": _(
+        "%(part)s: %(number)s is %(here)s here, but %(quartz)s in Quartz, which "
+        "counts from 1 = SUN. Write names to be sure: “%(instead)s”."
+    ),
 }
 
 

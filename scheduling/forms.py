@@ -65,6 +65,12 @@ class WallTimeField(forms.SplitDateTimeField):
         return datetime.combine(data_list[0], data_list[1])
 
 
+def name_parts(field: Any) -> None:
+    """Tell those who do not see the label which of the two inputs is the date, which the time."""
+    for part, label in zip(field.widget.widgets, (_("date"), _("time")), strict=True):
+        part.attrs["aria-label"] = f"{capfirst(field.label)}, {label}"
+
+
 class ArgumentsField(forms.JSONField):
     """JSON of any shape, in readable characters. What Python's parser refuses in other ways than
     bad syntax (nesting too deep, a number too long) is invalid too, not a server error."""
@@ -88,13 +94,50 @@ class ArgumentsField(forms.JSONField):
         return arguments.json_line(value)
 
 
-class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+class FileForm(forms.Form):
+    """A file with scheduled tasks."""
+
+    #: Bytes. It travels through the page that asks, whose form Django limits.
+    LARGEST = 2_000_000
+
+    file = forms.FileField(label=gettext_lazy("File"))
+
+    def clean_file(self) -> Any:
+        upload = self.cleaned_data["file"]
+        if upload.size > self.LARGEST:
+            raise ValidationError(_("The file is larger than 2 MB."), code="too_large")
+        return upload
+
+
+class HiddenValues:
+    """A form that shows arguments with their secrets masked, and takes a mask for what it hides."""
+
+    cleaned_data: dict[str, Any]
+    #: What is behind the masks, by the name of the field.
+    hidden: dict[str, Any]
+
+    def clean_args(self) -> Any:
+        return self._unmasked("args", [])
+
+    def clean_kwargs(self) -> Any:
+        return self._unmasked("kwargs", {})
+
+    def _unmasked(self, name: str, empty: Any) -> Any:
+        value = self.cleaned_data[name]
+        try:
+            return empty if value is None else masking.restored(value, self.hidden[name])
+        except masking.Unrestorable as error:
+            message = _("The value of “%(key)s” was hidden. Give it anew.")
+            raise ValidationError(message, code="masked", params={"key": error.key}) from error
+
+
+class ScheduledTaskForm(HiddenValues, forms.ModelForm):  # type: ignore[type-arg]
     """Which fields it has, the admin says."""
 
     instance: ScheduledTask
 
     #: The newest row of the audit trail when the page was made: whoever saves has seen it.
-    seen = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    seen = forms.IntegerField(label="", required=False, widget=forms.HiddenInput)
 
     class Meta:
         field_classes = {"args": ArgumentsField, "kwargs": ArgumentsField}
@@ -119,16 +162,14 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._before = {
-            name: getattr(self.instance, name) for name in self.fields if name != "seen"
-        }
+        self.hidden = {name: getattr(self.instance, name) for name in self.fields if name != "seen"}
         self.initial["seen"] = self._trail().values_list("history_id", flat=True).first() or 0
         for field in self.fields.values():
             field.show_hidden_initial = False  # Django's guess for defaults that are functions
         for name in {*WALL_TIMES} & {*self.fields}:
             self._show_in_zone(name)
         for name in ARGUMENTS & {*self.fields}:
-            self.initial[name] = masking.masked(self.initial.get(name, self._before[name]))
+            self.initial[name] = masking.masked(self.initial.get(name, self.hidden[name]))
 
     def _show_in_zone(self, name: str) -> None:
         value = self.initial.get(name)
@@ -138,24 +179,9 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
         named = format_html('<span class="mh-zone">{}</span>', self["timezone"].value())
         texts = {"help": field.help_text, "zone": named}
         field.help_text = _("%(help)s In the time zone of the job: %(zone)s.") % texts
-        for part, label in zip(field.widget.widgets, (_("date"), _("time")), strict=True):
-            part.attrs["aria-label"] = f"{capfirst(field.label)}, {label}"
+        name_parts(field)
 
     # Reading ------------------------------------------------------------------------------------
-
-    def clean_args(self) -> Any:
-        return self._unmasked("args", [])
-
-    def clean_kwargs(self) -> Any:
-        return self._unmasked("kwargs", {})
-
-    def _unmasked(self, name: str, empty: Any) -> Any:
-        value = self.cleaned_data[name]
-        try:
-            return empty if value is None else masking.restored(value, self._before[name])
-        except masking.Unrestorable as error:
-            message = _("The value of “%(key)s” was hidden. Give it anew.")
-            raise ValidationError(message, code="masked", params={"key": error.key}) from error
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
@@ -174,7 +200,7 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
         second pass of a repeated hour looks like the first."""
         data = self.cleaned_data
         if not {name, "timezone"} & set(self.changed_data):
-            data[name] = self._before[name]
+            data[name] = self.hidden[name]
             return
         try:
             data[name] = utc_of_local(data[name], self._zone_to_read(), name)
@@ -225,7 +251,7 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
             return
         before = self._trail().filter(history_id=seen).first()
         told = changes.told(newer, before, self.instance.timezone)
-        names = {change.name for one in told for change in one.changes} & {*self._before}
+        names = {change.name for one in told for change in one.changes} & {*self.hidden}
         if names:
             self._show_theirs(names, self._page_of(before), self._page_of(newer[0]))
             self.add_error(None, [_("This job was changed while you had it open:")])
@@ -254,7 +280,7 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
     def written_columns(self) -> list[str]:
         """The columns that the person changed, and those that a constraint ties to them."""
         row = self.instance
-        changed = {name for name, value in self._before.items() if getattr(row, name) != value}
+        changed = {name for name, value in self.hidden.items() if getattr(row, name) != value}
         for tied in TIED:
             if changed.intersection(tied):
                 changed.update(tied)
@@ -263,5 +289,7 @@ class ScheduledTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # no generi
 
 def _sentence(one: changes.Told) -> str:
     """`2026-11-21 09:00:00 CET, ada (admin): Description: “a” → “b”`"""
-    fields = "; ".join(f"{c.label}: “{c.old}” → “{c.new}”" for c in one.changes)
-    return f"{one.when}, {one.by or '–'} ({one.via}): {fields}"
+    shown = _("%(field)s: “%(old)s” → “%(new)s”")
+    said = (shown % {"field": c.label, "old": c.old, "new": c.new} for c in one.changes)
+    texts = {"when": one.when, "who": one.by or "–", "via": one.via, "fields": _("; ").join(said)}
+    return _("%(when)s, %(who)s (%(via)s): %(fields)s") % texts

@@ -7,12 +7,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
+from django.core.checks import CheckMessage
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import NotSupportedError, models, transaction
-from django.db.models import F, Q
+from django.db import NotSupportedError, connections, models, transaction
+from django.db.models import F, OrderBy, Q
 from django.db.models.functions import Lower
 from django.utils import timezone as django_timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from scheduling import cleaning, edits, policies, reading, registry, trail
 from scheduling.clock import DatabaseNow, database_now
@@ -57,10 +59,22 @@ class OnLost(models.TextChoices):
 class StateReason(models.TextChoices):
     """Why an existing schedule is not evaluated."""
 
-    NONE = "", _("active")
+    NONE = "", pgettext_lazy("state of a schedule", "active")
     PAUSED = "paused", _("paused")
     FINISHED = "finished", _("finished")
     SET_ASIDE = "set_aside", _("set aside")
+
+
+class _ByLetter(OrderBy):
+    """In the order of the index that `named_from` reads, which is not that of the collation."""
+
+    template = "%(expression)s USING ~%(sign)s~ /* %(ordering)s */"  # Django looks for the word
+
+    def as_sql(
+        self, compiler: Any, connection: Any, template: str | None = None, **context: Any
+    ) -> Any:
+        sign = ">" if self.descending else "<"
+        return super().as_sql(compiler, connection, template, sign=sign, **context)
 
 
 class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
@@ -74,6 +88,27 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         """Enabled, and not set aside less than a day ago."""
         fresh = Q(state_reason=StateReason.SET_ASIDE, state_reason_at__gt=now - SET_ASIDE_RETRY)
         return self.filter(enabled=True).exclude(fresh)
+
+    def in_state(self, state: str) -> "ScheduledTaskQuerySet":
+        """`active`, `paused`, `finished` or `set_aside`, as the scheduler has noted it."""
+        set_aside, finished = StateReason.SET_ASIDE, StateReason.FINISHED
+        questions = {
+            "active": Q(enabled=True) & ~Q(state_reason=set_aside),
+            "paused": Q(enabled=False) & ~Q(state_reason=finished),
+            "finished": Q(enabled=False, state_reason=finished),
+            "set_aside": Q(enabled=True, state_reason=set_aside),
+        }
+        return self.filter(questions[state])
+
+    def named_from(self, prefix: str) -> "ScheduledTaskQuerySet":
+        """Whose name begins so, upper and lower case being the same; by an index, and in its
+        order."""
+        if connections[self.db].vendor == "postgresql":
+            found = self.filter(name_key__startswith=prefix.lower())
+            return found.order_by(_ByLetter(F("name_key")))
+        # The others compare without case: MySQL and MariaDB every letter, and by the index, which
+        # their LIKE BINARY would not use; SQLite those that its `lower()` knows too.
+        return self.filter(name_key__istartswith=prefix)
 
     def due(self, now: datetime, horizon: datetime) -> "ScheduledTaskQuerySet":
         """With a slot up to `horizon` that is not planned, or with none computed yet; none of
@@ -521,7 +556,26 @@ class ScheduledTask(models.Model):
         ordering = ("name", "pk")
         indexes = (
             models.Index(fields=("enabled", "next_run_at"), name="scheduledtask_due"),
-            models.Index(fields=("group",), name="scheduledtask_group"),
+            # For what the lists are filtered by, in the order in which they show it: by the value
+            # alone a page of a group would be looked for among all names, or all its rows sorted.
+            models.Index(fields=("group", "name_key"), name="scheduledtask_group_name"),
+            models.Index(fields=("owner", "name_key"), name="scheduledtask_owner_name"),
+            models.Index(fields=("task", "name_key"), name="scheduledtask_task_name"),
+            models.Index(fields=("queue", "name_key"), name="scheduledtask_queue_name"),
+            models.Index(
+                fields=("name_key",), name="scheduledtask_disabled", condition=Q(enabled=False)
+            ),
+            models.Index(
+                fields=("name_key",),
+                name="scheduledtask_set_aside",
+                condition=Q(state_reason="set_aside"),
+            ),
+            # For `named_from`: in the collation of the database LIKE cannot use the unique index.
+            models.Index(
+                fields=("name_key",),
+                opclasses=["varchar_pattern_ops"],
+                name="scheduledtask_name_prefix",
+            ),
         )
         constraints = (
             models.UniqueConstraint(fields=("name_key",), name="scheduledtask_name_any_case"),
@@ -567,6 +621,11 @@ class ScheduledTask(models.Model):
             ("skip_scheduledtask", _("Can skip slots of scheduled tasks")),
             ("backfill_scheduledtask", _("Can backfill scheduled tasks")),
         )
+
+    @classmethod
+    def check(cls, **options: Any) -> list[CheckMessage]:
+        """Django warns that MariaDB makes the partial indexes whole ones: those serve as well."""
+        return [message for message in super().check(**options) if message.id != "models.W037"]
 
     def __str__(self) -> str:
         return self.name
@@ -683,7 +742,12 @@ class ScheduledTask(models.Model):
         """Skip the next slot that would run, and return it (UTC); None where there is none."""
         return edits.skip_next(self, by=by)
 
+    def unskip(self, slot: datetime, *, by: Any = None) -> bool:
+        """Let a slot to come run that was to be skipped; True if it was."""
+        return edits.unskip(self, slot, by=by)
+
     skip_next.alters_data = True  # type: ignore[attr-defined]
+    unskip.alters_data = True  # type: ignore[attr-defined]
     pause.alters_data = True  # type: ignore[attr-defined]
     resume.alters_data = True  # type: ignore[attr-defined]
 

@@ -17,6 +17,7 @@ from scheduling.clock_changes import ClockNote, clock_notes
 from scheduling.cron_text import named
 from scheduling.models import Kind, ScheduledTask
 from scheduling.schedules import Cron, ScheduleError
+from scheduling.stop import current_stop
 from scheduling.zones import NAMES
 
 #: How many next runs the form shows.
@@ -111,7 +112,8 @@ class Line:
 
 def runs_panel(row: ScheduledTask, now: datetime) -> str:
     """The schedule in words and its next runs, as they will be once `row` is saved."""
-    truth = _once_saved(row, now)
+    truth = once_saved(row, now)
+    stopped = getattr(row, "everything_paused", None)  # as read with the row
     slots, problem = wording.upcoming_or_problem(truth, SHOWN, now, False)
     context = {
         "words": capfirst(wording.schedule_words(truth)),
@@ -120,6 +122,7 @@ def runs_panel(row: ScheduledTask, now: datetime) -> str:
         "zone": truth.timezone,
         "is_utc": truth.timezone == "UTC",
         "enabled": row.enabled,
+        "everything_paused": current_stop() is not None if stopped is None else stopped,
         "ends": len(slots) < SHOWN,
         "jitter": wording.exact_duration_text(truth.jitter_seconds or 0),
         "jittered": bool(truth.jitter_seconds),
@@ -133,7 +136,7 @@ def empty_runs_panel() -> str:
     return render_to_string("scheduling/panels/runs.html", {"waiting": True})
 
 
-def _once_saved(row: ScheduledTask, now: datetime) -> ScheduledTask:
+def once_saved(row: ScheduledTask, now: datetime) -> ScheduledTask:
     """The row as saving would leave it, enabled: what a person asks is when it would run."""
     truth = copy.copy(row)
     truth.enabled, truth.state_reason = True, ""
@@ -160,9 +163,6 @@ def _planned_ahead(row: ScheduledTask, now: datetime) -> int:
 
 
 def _lines(row: ScheduledTask, slots: list[datetime], now: datetime) -> list[Line]:
-    zone = row.timezone if row.timezone in NAMES else "UTC"
-    since = max(now, row.starts_at - _INSTANT) if row.starts_at else now
-    notes = clock_notes(row.schedule(), zone, slots, since)
     late = row.jitter_seconds and row.pk is not None
     return [
         Line(
@@ -170,10 +170,17 @@ def _lines(row: ScheduledTask, slots: list[datetime], now: datetime) -> list[Lin
             local=_day_and_time(slot, row.timezone),
             utc=_day_and_time(slot, "UTC").removesuffix(" UTC"),
             starts=_start_text(row, slot) if late else "",
-            note=_note_text(note),
+            note=note,
         )
-        for slot, note in zip(slots, notes, strict=True)
+        for slot, note in zip(slots, notes(row, slots, now), strict=True)
     ]
+
+
+def notes(row: ScheduledTask, slots: list[datetime], now: datetime) -> list[str]:
+    """What the clock of its zone does to each of the slots, in a sentence or ""."""
+    zone = row.timezone if row.timezone in NAMES else "UTC"
+    since = max(now, row.starts_at - _INSTANT) if row.starts_at else now
+    return [_note_text(note) for note in clock_notes(row.schedule(), zone, slots, since)]
 
 
 def _day_and_time(moment: datetime, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +10,8 @@ from typing import Any
 
 from celery import Celery
 from celery.app import app_or_default
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 #: Celery's built-ins and the dispatcher's own tasks: to schedule one is always a mistake.
 REFUSED_PREFIXES = ("celery.", "dispatcher.")
@@ -87,8 +90,29 @@ def binding_error(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        return f"{error}; the signature is {name}{signature}"
+        texts = {"error": _said(error), "signature": f"{name}{signature}"}
+        return _("%(error)s; the signature is %(signature)s") % texts
     return None
+
+
+_NAMED = re.compile(r"'(.*)'")
+#: What Python says of arguments that do not fit, and its names of them.
+_COMPLAINTS = (
+    gettext_noop("missing a required argument: '%(name)s'"),
+    gettext_noop("missing a required keyword-only argument: '%(name)s'"),
+    gettext_noop("got an unexpected keyword argument '%(name)s'"),
+    gettext_noop("multiple values for argument '%(name)s'"),
+    gettext_noop("too many positional arguments"),
+)
+
+
+def _said(error: TypeError) -> str:
+    """The complaint in the language of the reader; one that is unknown here, as Python says it."""
+    text = str(error)
+    name = _NAMED.search(text)
+    texts = {"name": name[1] if name else ""}
+    template = text.replace(f"'{texts['name']}'", "'%(name)s'") if name else text
+    return _(template) % texts if template in _COMPLAINTS else text
 
 
 def queue_for(name: str) -> str:

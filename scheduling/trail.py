@@ -44,8 +44,20 @@ class Via(models.TextChoices):
 
 
 @dataclass(frozen=True)
+class OfToken:
+    """A user at work through an API token; as a text “ann (token ci)”, the token never cut off."""
+
+    user: Any
+    token: str
+
+    def __str__(self) -> str:
+        token = f" (token {self.token})"
+        return f"{str(self.user)[: 200 - len(token)]}{token}"
+
+
+@dataclass(frozen=True)
 class Actor:
-    """Who changes scheduled tasks now, and from where. `by`: a user, or a name."""
+    """Who changes scheduled tasks now, and from where. `by`: a user, a user's token, or a name."""
 
     via: str = Via.CODE
     by: Any = None
@@ -180,4 +192,5 @@ def _differ(old: "ScheduledTask", new: "ScheduledTask") -> bool:
 
 
 def _user_id(who: Any) -> Any:
-    return who.pk if isinstance(who, get_user_model()) else None
+    user = who.user if isinstance(who, OfToken) else who
+    return user.pk if isinstance(user, get_user_model()) else None

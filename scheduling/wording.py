@@ -5,9 +5,11 @@ Total functions: whatever raw SQL left in a row, they say what is wrong with it 
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from scheduling import reading
@@ -17,7 +19,12 @@ from scheduling.models import Kind, ScheduledTask, StateReason
 from scheduling.schedules import Cron, ScheduleError
 from scheduling.zones import zone
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_UNITS = (
+    (86_400, gettext_lazy("%(n)s d")),
+    (3_600, gettext_lazy("%(n)s h")),
+    (60, gettext_lazy("%(n)s min")),
+    (1, gettext_lazy("%(n)s s")),
+)
 
 
 def in_zone(moment: datetime, name: str) -> datetime:
@@ -36,20 +43,29 @@ def moment_text(moment: datetime | None, name: str | None = None) -> str:
 
 
 def duration_text(duration: timedelta | None) -> str:
-    """`0.25 s`, `42 s`, `1 h 30 min`: short ones to the hundredth, long ones in two units."""
+    """`4 ms`, `0.25 s`, `42 s`, `1 h 30 min`: short ones in two digits, long ones in two units."""
     if duration is None:
         return ""
     seconds = duration.total_seconds()
+    if 0.001 <= abs(seconds) < 0.1:
+        return _("%(n)s ms") % {"n": round(seconds * 1000)}
     if abs(seconds) < 10:
-        return f"{round(seconds, 2):g} s"
+        return _("%(n)s s") % {"n": f"{round(seconds, 2):g}"}
     sign, whole = ("-" if seconds < 0 else ""), round(abs(seconds))
     first = next(i for i, (size, _unit) in enumerate(_UNITS) if whole >= size)
     parts = []
     for size, unit in _UNITS[first : first + 2]:
         count, whole = divmod(whole, size)
         if count:
-            parts.append(f"{count} {unit}")
+            parts.append(str(unit) % {"n": count})
     return sign + " ".join(parts)
+
+
+def until_text(duration: timedelta) -> str:
+    """`in 42 s`, `in 4 min`, `in 1 h 30 min`, `in 2 d 3 h`: no finer than one plans by."""
+    seconds = max(int(duration.total_seconds()), 0)
+    step = 1 if seconds < 60 else 60 if seconds < 86_400 else 3_600
+    return _("in %(time)s") % {"time": duration_text(timedelta(seconds=seconds - seconds % step))}
 
 
 def exact_duration_text(seconds: int) -> str:
@@ -58,8 +74,8 @@ def exact_duration_text(seconds: int) -> str:
     for size, unit in _UNITS:
         count, seconds = divmod(seconds, size)
         if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts) or "0 s"
+            parts.append(str(unit) % {"n": count})
+    return " ".join(parts) or _("%(n)s s") % {"n": 0}
 
 
 def schedule_text(task: ScheduledTask) -> str:
@@ -79,10 +95,16 @@ def schedule_words(task: ScheduledTask) -> str:
     if task.kind != Kind.CRON:
         return schedule_text(task)
     try:
-        words = cron_words(task.cron_expression)
+        words = _cron_words(task.cron_expression, get_language())
     except ScheduleError:
         words = ""
     return f"{words or task.cron_expression} ({task.timezone})"
+
+
+@lru_cache(maxsize=4096)
+def _cron_words(expression: str, language: str | None) -> str:
+    """Remembered: a list of a hundred schedules says a hundred of them, most again and again."""
+    return cron_words(expression)
 
 
 def cron_warnings(expression: str) -> list[str]:
@@ -152,8 +174,41 @@ def state_reason_text(task: ScheduledTask) -> str:
 
 
 def _noted_message(task: ScheduledTask) -> str:
-    params = task.state_reason_params
-    return str(params.get("message", "")) if isinstance(params, dict) else ""
+    return noted_text(task.state_reason_params)
+
+
+def noted_text(params: Any) -> str:
+    """What was noted with a state, whatever raw SQL left there: the words of a person, an error,
+    or of what a row is a copy."""
+    if not isinstance(params, dict):
+        return ""
+    if "copy_of" in params:
+        return _("Copy of “%(name)s”.") % {"name": params["copy_of"]}
+    return str(params.get("message", ""))
+
+
+def state_note(task: ScheduledTask) -> str:
+    """The reason with who gave it: `by ada: deploy`; "" where there is nothing to add."""
+    why, who = state_reason_text(task), task.state_reason_by
+    if not who or task.enabled or task.state_reason != StateReason.PAUSED:
+        return why
+    texts = {"who": who, "why": why}
+    return (_("by %(who)s: %(why)s") if why else _("by %(who)s")) % texts
+
+
+def state_story(task: ScheduledTask) -> str:
+    """The reason, since when, by whom and until when, in sentences."""
+    why = state_reason_text(task)
+    facts = [why if not why or why[-1] in ".!?。！？" else _("%(words)s.") % {"words": why}]
+    if task.state_reason_at is not None and (task.state_reason or task.state_reason_by):
+        at = moment_text(task.state_reason_at, task.timezone)
+        facts.append(_("Since %(time)s.") % {"time": at})
+    if task.state_reason_by:
+        facts.append(_("By %(who)s.") % {"who": task.state_reason_by})
+    if task.paused_until is not None:
+        until = moment_text(task.paused_until, task.timezone)
+        facts.append(_("It resumes at %(time)s.") % {"time": until})
+    return " ".join(filter(None, facts))
 
 
 def json_text(value: Any) -> str:

@@ -12,6 +12,11 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 TEMPLATE = "admin/dispatcher/ask.html"
+#: The most rows that a page names.
+LISTED = 50
+
+#: The name of a row, and what is special about it.
+Named = tuple[str, Any]
 
 
 def ask(
@@ -21,17 +26,24 @@ def ask(
     title: Any,
     yes: Any,
     back: str,
+    named: Sequence[Named] = (),
+    hidden: Sequence[tuple[str, Any]] = (),
     says: Sequence[Any] = (),
     form: forms.Form | None = None,
     more: dict[str, Any] | None = None,
 ) -> TemplateResponse:
-    """The page about `row`; `says` are its sentences, `yes` its button, `back` where “no” leads."""
+    """The page about `row`, or about its model where it has no id; `says` are its sentences, `yes`
+    its button, `back` where “no” leads, `named` the rows that it lists, `hidden` what its form
+    brings along."""
     shown = {
         **admin.site.each_context(request),
         "title": title,
         "opts": row._meta,
         "original": row,
         "says": says,
+        "named": named[:LISTED],
+        "unlisted": max(len(named) - LISTED, 0),
+        "hidden": hidden,
         "yes": yes,
         "back": back,
         "form": form,

@@ -23,14 +23,14 @@ from dispatcher.admin.reading import run_url, status_badge
 from dispatcher.installation import QUEUE
 from dispatcher.models import Status, Tick
 from dispatcher.reasons import describe
-from scheduling.admin import badge
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
+from scheduling.pieces import badge
 from scheduling.wording import (
     duration_text,
     in_zone,
     moment_text,
-    schedule_text,
+    schedule_words,
     state_label,
     state_of,
     state_reason_text,
@@ -221,9 +221,9 @@ def _needs_somebody(now: datetime) -> dict[str, Any]:
             "run_url": run_url(row.run.pk),
             "said": row.said or describe(row.run.reason, row.run.reason_params),
             "when": _ago(row.run.finished_at, now),
-            "failures": row.failures,
+            "failing_for": _rough(now, row.since),
         }
-        for row in stats.failing(now)
+        for row in stats.failing()
     ]
     return {"attention": rows[: 2 * stats.SHOWN], "more_attention": len(rows) > 2 * stats.SHOWN}
 
@@ -245,7 +245,7 @@ def _comes(now: datetime) -> dict[str, Any]:
             {
                 "url": _task_url(row.task),
                 "name": row.task.name,
-                "schedule": schedule_text(row.task),
+                "schedule": schedule_words(row.task),
                 "next": moment_text(row.slots[0], row.task.timezone),
                 "soon": _soon(row.slots[0], now),
                 "count": len(row.slots),

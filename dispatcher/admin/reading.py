@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from dispatcher.models import Status
-from scheduling.admin import badge
+from scheduling.pieces import badge
 from scheduling.wording import moment_text
 
 #: Columns that may be large, and that a list does not need.
@@ -66,6 +66,6 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        found: int = rows.order_by()[: self.LIMIT + 1].count()
+        found: int = rows.order_by().values("pk")[: self.LIMIT + 1].count()
         self.capped = found > self.LIMIT
         return min(found, self.LIMIT)

@@ -34,7 +34,8 @@ class Phase:
 
     @property
     def title(self) -> str:
-        return f"{self.label}: {duration_text(self.end - self.start)}"
+        took = duration_text(self.end - self.start)
+        return _("%(phase)s: %(time)s") % {"phase": self.label, "time": took}
 
 
 def phases(run: TaskRun, attempts: Sequence[RunAttempt], now: datetime) -> list[Phase]:

@@ -1,54 +1,54 @@
 """The admin of runs: what happened, and why."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
-from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models.functions import Left
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from dispatcher import runs
 from dispatcher.admin import overview, run_page
-from dispatcher.admin.asking import ask
+from dispatcher.admin.outcome_filter import FoundChangeList, FoundPaginator
 from dispatcher.admin.reading import (
     LARGE,
     CappedPaginator,
-    ReadOnlyAdmin,
     moment_span,
     run_url,
     status_badge,
     text_block,
 )
-from dispatcher.forms import ArgumentsForm
-from dispatcher.models import Status, TaskRun, Worker
+from dispatcher.admin.run_buttons import RunButtons
+from dispatcher.models import Status, TaskRun
+from dispatcher.models.run import run_id_at
 from dispatcher.reasons import describe
-from scheduling.admin import complaint, json_block
 from scheduling.clock import DatabaseNow, database_now
-from scheduling.models import OverlapPolicy, ScheduledTask
+from scheduling.list_filters import TaskFilter
+from scheduling.models import ScheduledTask
+from scheduling.pieces import json_block
 from scheduling.wording import duration_text, moment_text
 
 #: How often the page of a run that goes on asks for news (seconds).
 REFRESH_SECONDS = 3
 
 
-class RunChangeList(ChangeList):
+class RunChangeList(FoundChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        found = super().get_queryset(request, exclude_parameters)
-        return found.defer(*LARGE).annotate(exception_head=Left("exception", 120))
+        return listed(super().get_queryset(request, exclude_parameters))
+
+
+def listed(runs: Any) -> Any:
+    """With what the list shows of them."""
+    return runs.defer(*LARGE).annotate(exception_head=Left("exception", 120))
 
 
 class SinceFilter(admin.SimpleListFilter):
-    title = gettext_lazy("planned")
+    title = pgettext_lazy("when it was", "planned")
     parameter_name = "since"
 
     _RANGES = {
@@ -65,21 +65,8 @@ class SinceFilter(admin.SimpleListFilter):
         if self.value() not in self._RANGES:
             return queryset
         length, _label = self._RANGES[str(self.value())]
-        return queryset.filter(planned_at__gte=database_now() - length)
-
-
-class TaskFilter(admin.SimpleListFilter):
-    """By task, from the small table of definitions: the runs would have to be read all."""
-
-    title = gettext_lazy("task")
-    parameter_name = "task"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = ScheduledTask.objects.order_by("task").values_list("task", flat=True).distinct()
-        return [(name, name) for name in names]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.filter(task=self.value()) if self.value() else queryset
+        # Ids grow with the time at which a run was planned, and have an index.
+        return queryset.filter(pk__gte=run_id_at(database_now() - length))
 
 
 _ORIGIN = ("trigger", "triggered_by", "triggered_via", "rerun_of", "revision")
@@ -105,7 +92,7 @@ def _known(run: TaskRun, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @admin.register(TaskRun)
-class TaskRunAdmin(ReadOnlyAdmin):
+class TaskRunAdmin(RunButtons):
     list_display = (
         "status_now",
         "name_link",
@@ -131,6 +118,12 @@ class TaskRunAdmin(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return RunChangeList
+
+    def get_paginator(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """A part of a name is looked for in all runs: once."""
+        if SEARCH_VAR in request.GET:
+            return FoundPaginator(listed(self.get_queryset(request)), *args, **options)
+        return super().get_paginator(request, *args, **options)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(read_at=DatabaseNow())
@@ -263,86 +256,8 @@ class TaskRunAdmin(ReadOnlyAdmin):
             return "–"
         return format_html('<a href="{}">{}</a>', run_url(run.rerun_of_id), run.rerun_of_id)
 
-    # Cancel and rerun ---------------------------------------------------------------------------
-
-    def links(self, request: HttpRequest, run: TaskRun) -> list[tuple[str, str]]:
-        """What one may do to the run: (address of the page that asks, label)."""
-        urls = {
-            name: reverse(f"admin:dispatcher_taskrun_{name}", args=[run.pk])
-            for name in ("cancel", "rerun")
-        }
-        if run.is_ended and request.user.has_perm("dispatcher.rerun_taskrun"):
-            other = f"{urls['rerun']}?arguments"
-            return [(urls["rerun"], _("Run again")), (other, _("Run again with other arguments"))]
-        if not run.is_ended and request.user.has_perm("dispatcher.cancel_taskrun"):
-            return [(urls["cancel"], _("Cancel"))]
-        return []
-
     def get_urls(self) -> list[URLPattern]:
-        return [
-            self._page_url("cancel", self.cancel_view),
-            self._page_url("rerun", self.rerun_view),
-            *overview.urls(self.admin_site),
-            *super().get_urls(),
-        ]
-
-    def _page_url(self, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
-        wrapped = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(view))
-        return path(f"<uuid:pk>/{name}/", wrapped, name=f"dispatcher_taskrun_{name}")
-
-    def cancel_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        run = self._run_for(request, pk, "dispatcher.cancel_taskrun")
-        if request.method != "POST" and not run.is_ended:
-            return ask(
-                request,
-                run,
-                title=_("Cancel this run?"),
-                says=_what_cancel_does(run),
-                yes=_("Yes, cancel it"),
-                back=run_url(run.pk),
-            )
-        if request.method == "POST" and runs.cancel(run, by=request.user):
-            messages.success(request, _("The run is cancelled."))
-        else:
-            messages.warning(request, _("The run had ended already."))
-        return HttpResponseRedirect(run_url(run.pk))
-
-    def rerun_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        """Asks; with `?arguments` also for other ones. A POST without any takes those it had."""
-        run = self._run_for(request, pk, "dispatcher.rerun_taskrun")
-        if not run.is_ended:
-            messages.error(request, _("This run has not ended. Cancel it first, or wait."))
-            return HttpResponseRedirect(run_url(run.pk))
-        posted, other = request.method == "POST", "arguments" in request.GET
-        given = posted and "kwargs" in request.POST
-        data = request.POST if given else None
-        form = ArgumentsForm(run.task, run.args, run.kwargs, data) if other or given else None
-        verb = partial(runs.rerun, run, by=request.user, via="admin")
-        try:
-            again = form.start(verb) if form and posted else verb() if posted else None
-        except ValidationError as error:
-            messages.error(request, complaint(error))
-            return HttpResponseRedirect(run_url(run.pk))
-        if again is not None:
-            messages.success(request, _("This is the new run."))
-            return HttpResponseRedirect(run_url(again.pk))
-        return ask(
-            request,
-            run,
-            title=_("Run it again with other arguments?") if form else _("Run it again?"),
-            says=_what_rerun_does(run, with_form=form is not None),
-            form=form,
-            yes=_("Yes, run it"),
-            back=run_url(run.pk),
-        )
-
-    def _run_for(self, request: HttpRequest, pk: Any, permission: str) -> TaskRun:
-        if not (self.has_view_permission(request) and request.user.has_perm(permission)):
-            raise PermissionDenied
-        run: TaskRun | None = self.get_object(request, str(pk))
-        if run is None:
-            raise Http404
-        return run
+        return [*overview.urls(self.admin_site), *super().get_urls()]
 
     def render_change_form(
         self,
@@ -358,37 +273,3 @@ class TaskRunAdmin(ReadOnlyAdmin):
             context["neighbours"] = run_page.neighbours(obj)
             context["live"] = None if obj.is_ended else REFRESH_SECONDS
         return super().render_change_form(request, context, add, change, form_url, obj)
-
-
-def _what_cancel_does(run: TaskRun) -> list[str]:
-    if run.status != Status.RUNNING:
-        return [
-            _("“%(name)s” has not started, or waits for its next attempt. It will not start.")
-            % {"name": run.name}
-        ]
-    texts = {"name": run.name, "worker": run.worker}
-    worker = Worker.objects.filter(pk=run.worker_uuid).first() if run.worker_uuid else None
-    if worker is not None and not worker.can_terminate:
-        return [
-            _("“%(name)s” is running on %(worker)s.") % texts,
-            _(
-                "This worker cannot end a function: the run is recorded as cancelled, and the "
-                "function goes on to its end."
-            ),
-        ]
-    return [
-        _("“%(name)s” is running on %(worker)s.") % texts,
-        _("Its process is ended at once. What it has done until then stays done."),
-    ]
-
-
-def _what_rerun_does(run: TaskRun, *, with_form: bool) -> list[str]:
-    if with_form:
-        says = [_("This starts a new run of “%(name)s” now, once, with these arguments.")]
-    else:
-        says = [_("This starts a new run of “%(name)s” now, with the arguments of this one.")]
-    task = ScheduledTask.objects.filter(pk=run.scheduled_task_id or 0).first()
-    if task is not None and task.overlap_policy != OverlapPolicy.ALLOW:
-        rule = {"rule": task.get_overlap_policy_display()}
-        says.append(_("While another run of it is running: %(rule)s.") % rule)
-    return [says[0] % {"name": run.name}, *says[1:]]

@@ -1,7 +1,6 @@
 """What one may do to a scheduled task on its page, each on a page of its own that asks first: run
 it now, backfill, skip the next slot, pause it until a time. And the page of its runs."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,34 +8,31 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods
 
 from dispatcher import runs
 from dispatcher.admin import task_page
-from dispatcher.admin.asking import ask
+from dispatcher.admin.copying import CopyButtons
 from dispatcher.admin.reading import run_url
+from dispatcher.admin.skipping import SkipButtons
 from dispatcher.forms import ArgumentsForm, BackfillForm, PauseForm
 from dispatcher.models import TaskRun
-from scheduling.admin import ScheduledTaskAdmin, badge
 from scheduling.clock import database_now
 from scheduling.models import OverlapPolicy, ScheduledTask
-from scheduling.stop import current_stop
-from scheduling.trail import Via, acting
+from scheduling.pieces import badge
 from scheduling.wording import (
     moment_text,
-    schedule_text,
+    schedule_words,
     state_label,
+    state_note,
     state_of,
-    state_reason_text,
-    upcoming_or_problem,
 )
 
 
-class TaskButtons(ScheduledTaskAdmin):
+class TaskButtons(CopyButtons, SkipButtons):
     """The admin of scheduled tasks, with the pages behind its buttons."""
 
     class Media:
@@ -52,13 +48,15 @@ class TaskButtons(ScheduledTaskAdmin):
             ("skip", _("Skip next"), may("scheduling.skip_scheduledtask") and task.enabled),
             ("pause", _("Pause"), may("scheduling.pause_scheduledtask") and task.enabled),
             ("backfill", _("Backfill"), may("scheduling.backfill_scheduledtask")),
+            ("duplicate", _("Duplicate"), self.has_add_permission(request)),
             ("runs", _("Its runs"), may("dispatcher.view_taskrun")),
         ]
-        return [
+        links = [
             (reverse(f"admin:scheduling_scheduledtask_{name}", args=[task.pk]), label)
             for name, label, allowed in offered
             if allowed
         ]
+        return self.unskip_links(request, task) + links
 
     def buttons(self, request: HttpRequest, task: ScheduledTask) -> list[tuple[str, str]]:
         """What needs no question: to resume."""
@@ -67,20 +65,14 @@ class TaskButtons(ScheduledTaskAdmin):
     def get_urls(self) -> list[URLPattern]:
         pages = {
             "run": self.run_view,
-            "skip": self.skip_view,
             "pause": self.pause_view,
             "backfill": self.backfill_view,
             "runs": self.runs_view,
         }
-        return [*(self.page_url(*page) for page in pages.items()), *super().get_urls()]
-
-    def page_url(self, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
-        def noted(request: HttpRequest, pk: int) -> HttpResponse:
-            with acting(Via.ADMIN, request.user):
-                return view(request, pk)
-
-        wrapped = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(noted))
-        return path(f"<int:pk>/{name}/", wrapped, name=f"scheduling_scheduledtask_{name}")
+        return [
+            *(self.page_url(name, view, "GET", "HEAD", "POST") for name, view in pages.items()),
+            *super().get_urls(),
+        ]
 
     def render_change_form(
         self,
@@ -94,10 +86,6 @@ class TaskButtons(ScheduledTaskAdmin):
         if obj is not None:
             context["links"] = self.links(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
-
-    def _ask(self, request: HttpRequest, task: ScheduledTask, **question: Any) -> HttpResponse:
-        back = reverse("admin:scheduling_scheduledtask_change", args=[task.pk])
-        return ask(request, task, back=back, **question)
 
     # Run now ------------------------------------------------------------------------------------
 
@@ -118,7 +106,7 @@ class TaskButtons(ScheduledTaskAdmin):
         elif request.method == "POST":
             self.attempt(request, task, lambda task: started.append(self.run_one(request, task)))
         if not started and (data is not None or request.method != "POST"):
-            return self._ask(
+            return self.ask(
                 request,
                 task,
                 title=_("Run it now?"),
@@ -132,31 +120,6 @@ class TaskButtons(ScheduledTaskAdmin):
             messages.success(request, format_html("{} {}", said, link))
         return self.back_to(task)
 
-    # Skip next ----------------------------------------------------------------------------------
-
-    def skip_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        task = self.task_for(request, pk, request.user.has_perm("scheduling.skip_scheduledtask"))
-        slots, problem = upcoming_or_problem(task, 2, database_now(), current_stop() is not None)
-        meant = request.POST.get("confirmed")  # the slot that the person was asked about
-        has_passed = bool(slots) and meant not in (None, slots[0].isoformat())
-        if slots and (request.method != "POST" or has_passed):
-            return self._ask(
-                request,
-                task,
-                title=_("Skip its next run?"),
-                says=_what_skip_does(task, [moment_text(slot, task.timezone) for slot in slots]),
-                yes=_("Yes, skip it"),
-                more={"confirmed": slots[0].isoformat()},
-            )
-        skipped = task.skip_next(by=request.user) if request.method == "POST" else None
-        if skipped is None:
-            messages.warning(request, problem or _("It has no run to come that could be skipped."))
-        else:
-            self.log_change(request, task, [{"changed": {"fields": ["skip_slots"]}}])
-            texts = {"name": task.name, "time": moment_text(skipped, task.timezone)}
-            messages.success(request, _("“%(name)s” will not run at %(time)s.") % texts)
-        return self.back_to(task)
-
     # Pause --------------------------------------------------------------------------------------
 
     def pause_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -165,7 +128,7 @@ class TaskButtons(ScheduledTaskAdmin):
         posted = request.method == "POST"
         form = PauseForm(task, database_now(), request.POST if posted else None)
         if not (posted and form.is_valid()):
-            return self._ask(
+            return self.ask(
                 request,
                 task,
                 title=_("Pause it?"),
@@ -179,11 +142,7 @@ class TaskButtons(ScheduledTaskAdmin):
                 form=form,
                 yes=_("Pause"),
             )
-        until = form.cleaned_data["until"]
-
-        def pause(task: ScheduledTask) -> bool:
-            return task.pause(by=request.user, until=until) and self._log_enabled(request, task)
-
+        pause = partial(self.pause_one, request, **form.cleaned_data)
         if self.attempt(request, task, pause):
             messages.success(request, _paused_text(task))
         return self.back_to(task)
@@ -214,7 +173,7 @@ class TaskButtons(ScheduledTaskAdmin):
                 text = ngettext("%(n)d run is made.", "%(n)d runs are made.", len(made))
                 messages.success(request, text % {"n": len(made)})
             return self.back_to(task)
-        return self._ask(
+        return self.ask(
             request,
             task,
             title=_("Backfill a range of the past"),
@@ -236,9 +195,10 @@ class TaskButtons(ScheduledTaskAdmin):
             "opts": self.opts,
             "original": task,
             "links": self.links(request, task)[:-1],
+            "buttons": self.button_addresses(request, task),
             "state": badge(state, state_label(state)),
-            "state_reason": state_reason_text(task),
-            "schedule": schedule_text(task),
+            "state_note": state_note(task),
+            "schedule": schedule_words(task),
             **task_page.context(task, database_now()),
         }
         return TemplateResponse(request, "admin/dispatcher/scheduledtask/runs.html", shown)
@@ -257,16 +217,6 @@ def _what_run_does(task: ScheduledTask) -> list[str]:
     if task.overlap_policy != OverlapPolicy.ALLOW:
         rule = {"rule": task.get_overlap_policy_display()}
         says.append(_("While another run of it is running: %(rule)s.") % rule)
-    return says
-
-
-def _what_skip_does(task: ScheduledTask, times: list[str]) -> list[str]:
-    says = [
-        _("“%(name)s” will not run at %(time)s.") % {"name": task.name, "time": times[0]},
-        _("The slot is kept in the history as skipped, with the reason."),
-    ]
-    if len(times) > 1:
-        says.append(_("After that it runs at %(time)s.") % {"time": times[1]})
     return says
 
 

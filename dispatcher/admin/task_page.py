@@ -211,11 +211,12 @@ def _coming(task: ScheduledTask, now: datetime) -> dict[str, Any]:
         "zones": zones,
         "coming": [[moment_text(slot, name) for name in zones] for slot in slots],
         "no_slots": problem,
-        "skipped": [moment_text(slot, task.timezone) for slot in _skipped(task, now)],
+        "skipped": [moment_text(slot, task.timezone) for slot in skipped_slots(task, now)],
     }
 
 
-def _skipped(task: ScheduledTask, now: datetime) -> list[datetime]:
+def skipped_slots(task: ScheduledTask, now: datetime) -> list[datetime]:
+    """The slots to come that are skipped by hand."""
     try:
         found = [datetime.fromisoformat(text) for text in task.skip_slots]
         return sorted(slot for slot in found if slot > now)

@@ -123,7 +123,7 @@ class Tick(models.Model):
         indexes = (models.Index(fields=("kind", "-started_at"), name="tick_latest"),)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.started_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.get_kind_display()} {self.started_at:%Y-%m-%d %H:%M:%S}"
 
     def close(self, **counts: Any) -> None:
         """Note the end of the pass and what it did."""

@@ -2,6 +2,7 @@
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class Status(TextChoices):
@@ -18,7 +19,7 @@ class Status(TextChoices):
 
 
 class Trigger(TextChoices):
-    SCHEDULE = "schedule", _("schedule")
+    SCHEDULE = "schedule", pgettext_lazy("what started a run", "schedule")
     MANUAL = "manual", _("manual")
     BACKFILL = "backfill", _("backfill")
     RERUN = "rerun", _("rerun")

@@ -98,11 +98,20 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
     def waiting(self) -> "TaskRunQuerySet":
         return self.filter(status__in=WAITING)
 
+    def begun(self) -> "TaskRunQuerySet":
+        """Those that have started, or ended without: all but the unstarted."""
+        return self.exclude(status__in=UNSTARTED)
+
     def active(self) -> "TaskRunQuerySet":
         return self.filter(status__in=ACTIVE)
 
     def ended(self) -> "TaskRunQuerySet":
         return self.filter(status__in=ENDED)
+
+    def owed(self, tasks: Collection[int], now: datetime) -> "TaskRunQuerySet":
+        """What a pause of these scheduled tasks cancels: what is due, or waits for a retry."""
+        due = Q(scheduled_for__lte=now) | Q(status=Status.RETRYING)
+        return self.of_schedule().waiting().filter(due, scheduled_task__in=tasks)
 
     def of_schedule(self) -> "TaskRunQuerySet":
         return self.filter(trigger=Trigger.SCHEDULE)

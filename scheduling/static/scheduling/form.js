@@ -42,11 +42,21 @@ document.addEventListener("DOMContentLoaded", () => {
     said.setAttribute("role", "status");
     preview.append(said);
 
+    const saidBy = (list) => [...(list?.children ?? [])].map((item) => item.textContent).join("\n");
+    const errorList = (errors, id, className) => {
+        const list = document.createElement("ul");
+        Object.assign(list, { id, className });
+        for (const error of errors) {
+            const item = document.createElement("li");
+            item.textContent = error;
+            list.append(item);
+        }
+        return list;
+    };
     const showErrors = (name, errors) => {
         const place = row(name);
         const old = place.querySelector(":scope > ul.errorlist");
-        const now = errors.join("\n");
-        if ([...(old?.children ?? [])].map((item) => item.textContent).join("\n") === now) return;
+        if (saidBy(old) === errors.join("\n")) return;
         old?.remove();
         place.classList.toggle("errors", errors.length > 0);
         const id = `id_${name}_error`;
@@ -60,15 +70,19 @@ document.addEventListener("DOMContentLoaded", () => {
             else input.removeAttribute("aria-invalid");
         }
         if (!errors.length) return;
-        const list = document.createElement("ul");
-        list.className = "errorlist";
-        list.id = id;
-        for (const error of errors) {
-            const item = document.createElement("li");
-            item.textContent = error;
-            list.append(item);
-        }
-        place.prepend(list);
+        place.prepend(errorList(errors, id, "errorlist"));
+    };
+
+    // Of the whole form: what others have changed since it was opened. What a refused save said of
+    // it stays where it stands.
+    const showFormErrors = (errors) => {
+        const old = document.getElementById("mh-form-errors");
+        if (saidBy(old) === errors.join("\n")) return;
+        old?.remove();
+        if (!errors.length) return;
+        const list = errorList(errors, "mh-form-errors", "errorlist nonfield");
+        list.setAttribute("role", "alert");
+        form.querySelector("fieldset").before(list);
     };
 
     // What is typed into an open search box is a search, not a value yet.
@@ -143,6 +157,7 @@ document.addEventListener("DOMContentLoaded", () => {
         }
         showMyClock();
         showAllErrors(answer.errors);
+        showFormErrors(answer.errors.__all__ ?? []);
         showButtons();
         showKind();
     };
