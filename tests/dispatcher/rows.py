@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import uuid_utils.compat
 
-from dispatcher.models import Status, TaskRun, Tick, Worker
+from dispatcher.models import Failing, Status, TaskRun, Tick, Worker
 from scheduling.models import ScheduledTask
 
 OK = "tests.integration.tasks_app.tasks.ok"
@@ -43,6 +43,12 @@ def run_at(at, task=None, status="succeeded", late=timedelta(0), **columns):
         "attempt": 1 if started else 0,
     }
     return TaskRun.objects.create(**defaults | columns)
+
+
+def fails(task, run, since, **columns):
+    """What `notices` writes down of a schedule that started failing with this run."""
+    defaults = {"scheduled_task": task, "run": run, "since": since, "noticed_at": since}
+    return Failing.objects.create(**defaults | columns)
 
 
 def tick_at(at, **columns):

@@ -5,15 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 import dispatcher
 from dispatcher.admin.reading import CappedPaginator
 from dispatcher.models import RunAttempt, Status, TaskRun, Tick, Worker
+from dispatcher.models.run import run_id_at
 from scheduling.clock import database_now
 from scheduling.masking import MASK
 from scheduling.models import ScheduledTask
@@ -61,71 +60,17 @@ def messages_of(response):
     return [str(message) for message in response.context["messages"]]
 
 
-@pytest.fixture
-def login(db):
-    """A client of a staff user with the given permissions (codenames), and no more."""
-
-    def make(*codenames):
-        user = User.objects.create_user(f"user{User.objects.count()}", is_staff=True)
-        found = Permission.objects.filter(codename__in=codenames)
-        assert found.count() == len(codenames)
-        user.user_permissions.set(found)
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
-
-
 # What is added to scheduled tasks -----------------------------------------------------------------
-
-
-def test_the_list_shows_and_links_the_newest_run_that_has_begun(admin_client):
-    task = job()
-    make_run(task, "failed")
-    newest = make_run(task, "succeeded")
-    make_run(task, "planned")
-    html = admin_client.get(TASKS).content.decode()
-    assert f'<a href="{page_of(newest)}"><span class="mh-badge mh-succeeded">' in html
-    assert "mh-failed" not in html
-    assert "mh-planned" not in html
-
-
-def test_the_list_can_be_filtered_by_the_last_status(admin_client):
-    bad, good, recovered = job("bad"), job("good"), job("recovered")
-    job("new")
-    make_run(bad, "failed")
-    make_run(good, "succeeded")
-    make_run(recovered, "failed")
-    make_run(recovered, "succeeded")
-    response = admin_client.get(f"{TASKS}?last_status=failed")
-    assert [row.name for row in response.context["cl"].result_list] == ["bad"]
-
-
-def test_the_list_of_tasks_takes_as_many_queries_for_50_rows_as_for_5(admin_client):
-    def queries():
-        with CaptureQueriesContext(connection) as captured:
-            assert admin_client.get(TASKS).status_code == 200
-        return len(captured)
-
-    def fill(numbers):
-        for n in numbers:
-            task = job(f"job {n}")
-            for status in ("failed", "succeeded", "planned"):
-                make_run(task, status)
-
-    fill(range(5))
-    queries()  # what is cached once
-    few = queries()
-    fill(range(5, 50))
-    assert queries() == few
 
 
 def test_the_page_shows_the_newest_runs_and_links_to_all(admin_client):
     task = job()
     made = [make_run(task, at=NOW + timedelta(hours=n)) for n in range(7)]
     html = admin_client.get(page_of(task)).content.decode()
-    assert [page_of(run) in html for run in made] == [False] * 2 + [True] * 5
+    listed = [f'{page_of(run)}"><span class="mh-badge' in html for run in made]
+    assert listed == [False] * 2 + [True] * 5
+    ticks = [f'mh-succeeded" href="{page_of(run)}"' in html for run in made]
+    assert ticks == [True] * 7
     every = f"{RUNS}?scheduled_task__id__exact={task.pk}"
     assert every in html
     other = make_run(job("other"))
@@ -142,7 +87,9 @@ def test_a_new_job_shows_no_runs_section(admin_client):
 
 
 def act(client, action, *tasks):
-    data = {"action": action, "_selected_action": [task.pk for task in tasks]}
+    """Choose the action, and say yes to its question."""
+    chosen = [task.pk for task in tasks]
+    data = {"action": action, "_selected_action": chosen, "confirmed": "1"}
     return client.post(TASKS, data, follow=True)
 
 
@@ -250,8 +197,10 @@ def test_runs_are_listed_newest_first(admin_client):
     ],
 )
 def test_runs_can_be_filtered_and_searched(admin_client, query, names):
-    make_run(ScheduledTask.objects.create_cron("a", ADD, "0 0 1 1 *", args=[1, 2]), task_name=ADD)
-    make_run(name="b", status="failed")
+    task = ScheduledTask.objects.create_cron("a", ADD, "0 0 1 1 *", args=[1, 2])
+    hours_ago = database_now() - timedelta(hours=2)
+    make_run(task, task_name=ADD, id=run_id_at(hours_ago))
+    make_run(name="b", status="failed", id=run_id_at(hours_ago - timedelta(days=1)))
     make_run(name="c", trigger="manual", planned_at=database_now())
     response = admin_client.get(f"{RUNS}?{query}")
     assert {run.name for run in response.context["cl"].result_list} == names
@@ -469,3 +418,15 @@ def test_without_both_permissions_the_verbs_are_refused(login, verb, has_view):
     run.refresh_from_db()
     assert run.status == before
     assert TaskRun.objects.count() == 1
+
+
+def test_a_search_among_runs_looks_once_and_lists_the_newest_first(admin_client):
+    made = [make_run(name=f"match {n}", status="failed", exception="why") for n in range(3)]
+    make_run(name="other")
+    with CaptureQueriesContext(connection) as captured:
+        response = admin_client.get(RUNS, {"q": "MATCH"})
+    found = response.context["cl"].result_list
+    assert [run.pk for run in found] == [run.pk for run in reversed(made)]
+    assert found[0].exception_head == "why"
+    looked = [q["sql"] for q in captured if "match" in q["sql"].lower()]
+    assert len(looked) == 1

@@ -4,7 +4,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -12,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from dispatcher import stats
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
-from tests.dispatcher.rows import OK, job, run_at, tick_at, worker
+from tests.dispatcher.rows import OK, fails, job, run_at, tick_at, worker
 
 pytestmark = pytest.mark.django_db
 
@@ -24,18 +23,6 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture(autouse=True)
 def _a_broker_that_answers(monkeypatch):
     monkeypatch.setattr(stats, "depths", lambda queues: [stats.Depth("celery", 7)])
-
-
-@pytest.fixture
-def login(db):
-    def make(*codenames):
-        user = User.objects.create_user(f"user{User.objects.count()}", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
 
 
 def html_of(client, path=FRAGMENT):
@@ -115,6 +102,7 @@ def test_failing_and_set_aside_schedules_are_linked_with_their_reason(admin_clie
     now = database_now()
     failing, broken = job("<i>failing</i>"), job("broken")
     run = run_at(now, failing, "failed", exception="ValueError: <b>")
+    fails(failing, run, now)
     ScheduledTask.objects.filter(pk=broken.pk).set_aside("x", "No such zone", now)
     html = html_of(admin_client)
     assert f"/admin/scheduling/scheduledtask/{failing.pk}/change/" in html

@@ -10,7 +10,7 @@ from dispatcher import stats
 from dispatcher.models import TaskRun, Tick
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
-from tests.dispatcher.rows import OK, job, run_at, tick_at, worker
+from tests.dispatcher.rows import OK, fails, job, run_at, tick_at, worker
 
 pytestmark = pytest.mark.django_db
 
@@ -151,29 +151,23 @@ def test_a_broker_that_is_away_is_told_at_once(broken_broker):
 # What needs somebody ------------------------------------------------------------------------------
 
 
-def test_failing_are_those_whose_newest_run_failed_the_worst_first():
+def test_failing_schedules_come_with_their_newest_failure_the_newest_first():
     now = database_now()
-    once, often, recovered, lost, missed, old = (
-        job(name) for name in ("once", "often", "recovered", "lost", "missed", "old")
-    )
-    run_at(now - HOUR, once)
-    run_at(now - MINUTE, once, "failed", exception="ValueError: no")
-    for n in (3, 2, 1):
-        run_at(now - n * MINUTE, often, "failed")
-    run_at(now, often, "running")
-    run_at(now - 2 * MINUTE, recovered, "failed")
-    run_at(now - MINUTE, recovered)
-    run_at(now - MINUTE, lost, "lost")
-    run_at(now - 2 * MINUTE, missed, "failed")
-    run_at(now - MINUTE, missed, "missed")  # says nothing about the failure
-    run_at(now - timedelta(hours=25), old, "failed")
-    run_at(now, None, "failed")
-    found = [(row.task.name, row.run.status, row.failures, row.said) for row in stats.failing(now)]
+    once, often, recovered, deleted = (job(name) for name in ("once", "often", "back", "gone"))
+    first = run_at(now - 3 * MINUTE, often, "failed", exception="ValueError: first")
+    run_at(now - 2 * MINUTE, often, "lost", exception="ValueError: newest")
+    run_at(now - MINUTE, often, "running")
+    runs = {task: run_at(now - MINUTE, task, "failed") for task in (once, recovered, deleted)}
+    fails(often, first, now - 3 * MINUTE)
+    for task, run in runs.items():
+        fails(task, run, now - MINUTE, recovered_at=now if task is recovered else None)
+    deleted.delete()
+
+    found = [(row.task.name, row.run.status, row.since, row.said) for row in stats.failing()]
+
     assert found == [
-        ("often", "failed", 3, ""),
-        ("lost", "lost", 1, ""),
-        ("missed", "failed", 1, ""),
-        ("once", "failed", 1, "ValueError: no"),
+        ("once", "failed", now - MINUTE, ""),
+        ("often", "lost", now - 3 * MINUTE, "ValueError: newest"),
     ]
 
 

@@ -255,7 +255,7 @@ def test_nothing_is_upcoming_and_the_views_say_why(admin_client, capsys):
     assert task.upcoming(3) == []
     assert 'title="Everything is paused."' in admin_client.get(TASKS).content.decode()
     page = admin_client.get(f"{TASKS}{task.pk}/change/").content.decode()
-    assert '<span class="mh-quiet">Everything is paused.</span>' in page
+    assert "Everything is paused, so nothing runs. Once resumed, it would run at:" in page
     call_command("upcoming", "--json")
     said = capsys.readouterr()
     assert (said.out.strip(), "Everything is paused" in said.err) == ("[]", True)

@@ -4,9 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from dispatcher.admin import task_page
@@ -21,18 +19,6 @@ pytestmark = pytest.mark.django_db
 TASKS = "/admin/scheduling/scheduledtask/"
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-@pytest.fixture
-def login(db):
-    def make(*codenames):
-        user = User.objects.create_user(f"user{User.objects.count()}", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
 
 
 def url(task, name):

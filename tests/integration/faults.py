@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.db.models import Sum
 
@@ -50,7 +51,10 @@ class Ordeal:
         self.workers = [stack.start("worker", concurrency=4) for _ in range(2)]
         self.beat = stack.start("beat")
         self.web = Web(stack)
-        get_user_model().objects.create_superuser("ada", password="ada")
+        # The tests' own hasher is none that a web process accepts.
+        password = make_password("ada", hasher="pbkdf2_sha256")
+        people = get_user_model().objects
+        people.create(username="ada", password=password, is_staff=True, is_superuser=True)
         self.web.log_in("ada", "ada")
         self.once: dict[str, datetime] = {}  # one-time jobs and their slots
         self.pauses: list[tuple[datetime, datetime]] = []  # of PAUSED: from, to

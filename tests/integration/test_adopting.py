@@ -34,6 +34,18 @@ runs = list(TaskRun.objects.values("name", "status", "result", "attempt"))
 health = Client(headers={"host": "localhost"}).get("/healthz").json()
 print(json.dumps({"runs": runs, "health": health["status"]}))
 """
+ASK = """
+from django.test import Client
+headers = {"host": "localhost", "authorization": "Bearer %s"}
+api = "/scheduler/api/v1/scheduled-tasks/"
+body = {"name": "By the API", "task": "orders.tasks.send_report", "args": ["Ada"]}
+body |= {"kind": "cron", "cron_expression": "0 9 * * *"}
+made = Client(headers=headers).post(api, body, "application/json")
+found = Client(headers=headers).get(made["Location"])
+shown = Client(headers=headers).get("/scheduler/api/docs/")
+schema = Client(headers=headers).get("/scheduler/api/schema/?format=json").json()
+print(made.status_code, made["Location"], found.json()["name"], shown.status_code, *schema["paths"])
+"""
 
 
 class Shop:
@@ -57,8 +69,8 @@ class Shop:
             shutil.copytree(ROOT / folder, self.directory / folder, ignore=ignore)
         for name in ("shop/celery.py", "shop/__init__.py", "orders/tasks.py"):
             (self.directory / name).write_text(BLOCKS[name])
-        self._append("shop/urls.py", BLOCKS["shop/urls.py"])
-        self._append("shop/settings.py", 'INSTALLED_APPS += ["orders"]', *self._settings())
+        self.append("shop/urls.py", BLOCKS["shop/urls.py"])
+        self.append("shop/settings.py", 'INSTALLED_APPS += ["orders"]', *self._settings())
 
     def _settings(self) -> Iterator[str]:
         yield BLOCKS["shop/settings.py"]
@@ -69,7 +81,7 @@ class Shop:
             yield "import pymysql; pymysql.install_as_MySQLdb()"
         yield OPTIONS.get(connection.vendor, "")
 
-    def _append(self, name: str, *lines: str) -> None:
+    def append(self, name: str, *lines: str) -> None:
         with (self.directory / name).open("a") as file:
             file.write("\n".join(["", *lines, ""]))
 
@@ -156,3 +168,22 @@ def test_a_fresh_project_adopts_the_two_apps_by_the_book(shop: Shop) -> None:
     assert shop.run("manage.py", "doctor") == "Everything is well.\n"
     assert "celery.beat.Scheduler" in shop.log("beat")
     assert not list(shop.directory.glob("celerybeat*")), "beat wrote a file"
+
+
+def test_a_fresh_project_adopts_the_api_by_the_book(shop: Shop) -> None:
+    shop.write()
+    shop.append("shop/settings.py", BLOCKS["shop/settings.py, with the API"])
+    shop.append("shop/urls.py", BLOCKS["shop/urls.py, with the API"])
+    shop.run("manage.py", "migrate", "-v", "0")
+    shop.run("manage.py", "check", "--database", "default", "--fail-level", "WARNING")
+    assert "No changes" in shop.run("manage.py", "makemigrations", "--check", "--dry-run")
+
+    user = "from django.contrib.auth.models import User; User.objects.create_superuser('ann')"
+    shop.shell(user)
+    words = ("create_api_token", "ann", "--name", "ci", "--scope", "read", "--scope", "write")
+    answer = shop.shell(ASK % shop.run("manage.py", *words).strip()).split()
+
+    address = "http://localhost/scheduler/api/v1/scheduled-tasks/1/"
+    assert answer[:6] == ["201", address, "By", "the", "API", "200"]
+    assert "/scheduler/api/v1/scheduled-tasks/{id}/run/" in answer
+    assert [path for path in answer[6:] if not path.startswith("/scheduler/api/v1/")] == []

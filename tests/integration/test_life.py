@@ -82,6 +82,7 @@ def test_jobs_created_edited_and_disabled_close_to_their_slot(stack: Stack, tmp_
     moved.save()
     assert database_now() < slot, "too slow a machine: the edits did not come before the slot"
 
+    until(stack, slot)
     run = ended(stack, ahead)
     assert run.status == "succeeded"
     assert run.published_at < slot <= run.started_at  # by the message that was there in time

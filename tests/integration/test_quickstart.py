@@ -1,5 +1,6 @@
 """`make run` in a fresh checkout, without its installation of packages."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from project import quickstart
 from tests.integration.harness import ROOT
 from tests.servers import family, launch, signal_all
 
@@ -111,3 +113,15 @@ def test_a_signal_while_it_starts_leaves_no_process(run) -> None:
         process, output = run()
         wait_for(lambda o=output, m=moment: m in o.read_text(), 60, output)
         assert end(process, signal.SIGINT) == [], moment
+
+
+def test_a_signal_that_python_swallows_is_heard_all_the_same(monkeypatch) -> None:
+    """What a signal's handler raises inside a finalizer goes no further."""
+    monkeypatch.setattr(quickstart, "told", [])
+    quickstart.stop_if_told()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        quickstart.interrupt(signal.SIGINT, None)
+
+    with pytest.raises(KeyboardInterrupt):
+        quickstart.stop_if_told()

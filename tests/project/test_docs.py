@@ -140,3 +140,32 @@ def test_the_commands_and_pages_that_it_names_exist(page: str) -> None:
     assert [t for t in targets if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
     folder = ROOT if page == "README.md" else ROOT / "docs"
     assert [link for link in links if not (folder / link).exists()] == []
+
+
+# The README in Chinese ----------------------------------------------------------------------------
+
+
+def shape(page: str) -> dict[str, Any]:
+    """What two languages of one page have in common: its parts, and where its links lead."""
+    text = PAGES[page]
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    found = re.findall(r"\]\(([^)#:]+)\)", text)
+    links = {str((folder / link.replace("/zh-hans/", "/")).resolve()) for link in found}
+    return {
+        "headings": re.findall(r"^(#+) ", text, re.MULTILINE),
+        "rows": [len(row) for row in rows(page)],
+        "items": re.findall(r"^(-|\d+\.) ", text, re.MULTILINE),
+        "code": [re.sub(r"  # .*", "", code) for code in blocks(page, "python")],
+        "commands": re.findall(r"^make \w+", "".join(blocks(page, "sh")), re.MULTILINE),
+        "words": {*re.findall(r"`([a-z_.]+)`", text)} - {"lost"},
+        "links": links - {str(ROOT / "README.md"), str(ROOT / "docs/README.zh-CN.md")},
+    }
+
+
+def test_the_readme_in_chinese_has_all_that_the_other_has() -> None:
+    english, chinese = shape("README.md"), shape("README.zh-CN.md")
+
+    assert len(english["headings"]) > 8
+    assert chinese == english
+    assert "](docs/README.zh-CN.md)" in PAGES["README.md"]
+    assert "](../README.md)" in PAGES["README.zh-CN.md"]

@@ -11,12 +11,15 @@ TABLES = {
     "dispatcher_runattempt",
     "dispatcher_tick",
     "dispatcher_worker",
+    "scheduling_api_apitoken",
+    "scheduling_api_idempotencykey",
 }
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_migrations_can_be_taken_back_and_applied_again():
     try:
+        call_command("migrate", "scheduling_api", "zero", verbosity=0)
         call_command("migrate", "dispatcher", "zero", verbosity=0)
         call_command("migrate", "scheduling", "zero", verbosity=0)
         assert TABLES.isdisjoint(connection.introspection.table_names())

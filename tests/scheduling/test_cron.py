@@ -253,16 +253,16 @@ def test_many_tasks_with_few_schedules_cost_little() -> None:
     zones = ["UTC", "America/New_York", "Europe/Berlin", "Asia/Kolkata"]
     crons = [Cron(f"{n % 60} {n % 24} * * *", zones[n % 4]) for n in range(100_000)]
     now = at("2024-01-01 12:00")
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for cron in crons:
         cron.next_after(now)
-    assert time.perf_counter() - begun < 2  # measured: 0.03 s
+    assert time.thread_time() - begun < 2  # measured: 0.03 s
 
 
 def test_a_long_downtime_is_counted_without_walking_through_it() -> None:
     now = at("2026-01-01")
     seconds = Cron("* * * * * *", "America/New_York")
-    begun = time.perf_counter()
+    begun = time.thread_time()
     assert seconds.count(now - timedelta(days=3 * 365), now) == 3 * 365 * 86_400
     assert len(newest(seconds, now - timedelta(days=3 * 365), now, 1000)) == 1000
-    assert time.perf_counter() - begun < 1  # measured: 0.006 s
+    assert time.thread_time() - begun < 1  # measured: 0.006 s

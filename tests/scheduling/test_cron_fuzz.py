@@ -22,17 +22,17 @@ CHARACTERS = st.text("0123456789*/,-?LW#RH@ \tMONFRIjan%(){}\\", max_size=300)
 
 
 def check(expression: str, zone: str = "UTC") -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     try:
         cron = Cron(expression, zone)
     except ScheduleError as error:
-        assert time.perf_counter() - begun < PATIENCE
+        assert time.thread_time() - begun < PATIENCE
         assert error.field in {"cron_expression", "timezone"}
         assert 0 < len(str(error)) <= 300
         assert str(error).isprintable()
         return
     slot, latest = cron.next_after(NOW), cron.latest_at(NOW)
-    assert time.perf_counter() - begun < PATIENCE
+    assert time.thread_time() - begun < PATIENCE
     assert slot is not None
     assert slot > NOW
     assert slot.tzinfo is UTC

@@ -45,7 +45,7 @@ def test_each_way_in_the_admin_is_noted_in_the_name_of_its_user(admin_client, ad
     for verb in ("pause", "resume"):
         admin_client.post(f"{LIST}{task.pk}/{verb}/")
     for action in ("pause", "resume"):
-        admin_client.post(LIST, {"action": action, "_selected_action": [task.pk]})
+        admin_client.post(LIST, {"action": action, "_selected_action": [task.pk], "confirmed": "1"})
     admin_client.post(
         reverse("admin:scheduling_scheduledtask_delete", args=[task.pk]), {"post": "yes"}
     )

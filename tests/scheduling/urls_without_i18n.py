@@ -1,0 +1,6 @@
+"""The addresses of a project that lets nobody choose a language."""
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
