@@ -15,7 +15,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 CHECK_ENV = ENV_FILE=/dev/null SECRET_KEY=only-for-the-checks-$(shell printf 'x%.0s' {1..40}) \
 	DATABASE_URL=sqlite:// ALLOWED_HOSTS=localhost EXTRA_APPS=
 
-.PHONY: help run test lint types contract checks suite slow format lock clean browser
+.PHONY: help openapi screenshots run test lint types contract checks messages suite slow format lock clean browser
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,14 +40,26 @@ checks: $(VENV)/dev.stamp ## Django's checks, the deployment's too, and missing 
 	$(CHECK_ENV) $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 
+messages: $(VENV)/dev.stamp ## the translations: new strings in, unused ones out, compile; lists what is missing
+	@$(BIN)/python -m project.catalogs
+
 browser: $(VENV)/dev.stamp ## find Chromium for the browser tests, or install it
 	@VENV=$(VENV) tests/browser/find-chromium
 
+screenshots: $(VENV)/dev.stamp browser ## take the pictures of the documentation anew, into docs/images
+	UPDATE_SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser/test_pictures.py
+
+# Each of the two has servers of its own, and whole files: processes of a file are started once.
+SIDE_BY_SIDE ?= 2
 suite: $(VENV)/dev.stamp ## the tests that take less than a minute each; ARGS="..." goes to pytest
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(SIDE_BY_SIDE) --dist loadfile $(ARGS)
 
 slow: $(VENV)/dev.stamp ## the tests that take longer
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+openapi: $(VENV)/dev.stamp ## write docs/openapi.yaml anew, from the code
+	$(CHECK_ENV) $(BIN)/python manage.py spectacular --validate --fail-on-warn --lang en \
+		--custom-settings dispatcher.api.description.SETTINGS --file docs/openapi.yaml
 
 format: $(VENV)/dev.stamp ## let ruff put the files in order
 	$(BIN)/ruff check --fix .
@@ -62,7 +74,7 @@ lock: $(VENV)/dev.stamp ## resolve the ranges anew and write the three locks
 	$(COMPILE) requirements.txt -c requirements-dev.lock -o requirements.lock
 
 clean: ## remove what make made; the data (.env, db.sqlite3, .run) stays
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles test-results
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache staticfiles test-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python that is new enough. A shim may exist and still not run: each is tried.
