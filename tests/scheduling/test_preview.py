@@ -23,11 +23,8 @@ from tests.scheduling.test_admin import (
     cron,
     field_errors,
     interval,
-    login,
     page_of,
 )
-
-__all__ = ["login"]
 
 pytestmark = pytest.mark.django_db
 
