@@ -6,7 +6,7 @@ compared with the slots that there must be. To see one line alone:
 
     CRASH_AT=dispatcher/planner.py:119 pytest tests/crash -s -m slow
 
-CRASH_EVERY=4 tries one in four, another quarter each day.
+CRASH_EVERY=8 tries one in eight, others each day.
 """
 
 import logging
