@@ -12,13 +12,8 @@ from django_filters import rest_framework as filters
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
-from scheduling.models import (
-    Kind,
-    MisfirePolicy,
-    OverlapPolicy,
-    ScheduledTask,
-    ScheduledTaskQuerySet,
-)
+from scheduling.models import Kind, MisfirePolicy, OverlapPolicy, ScheduledTask
+from scheduling.querysets import ScheduledTaskQuerySet
 
 #: As `wording.state_of` says them.
 STATES = (
