@@ -78,11 +78,16 @@ class Strict:
     """A mixin: a field that does not exist is refused, and so is anything but an object."""
 
     def to_internal_value(self, data: Any) -> Any:
+        refused = {}
         if isinstance(data, dict):
-            errors = {name: [self.refused(name)] for name in data if self.is_refused(name)}
-            if errors:
-                raise serializers.ValidationError(errors)
-        return super().to_internal_value(data)  # type: ignore[misc]
+            refused = {name: [self.refused(name)] for name in data if self.is_refused(name)}
+        try:
+            value = super().to_internal_value(data)  # type: ignore[misc]
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError(refused | error.detail) from error
+        if refused:
+            raise serializers.ValidationError(refused)
+        return value
 
     def is_refused(self, name: str) -> bool:
         return name not in self.fields  # type: ignore[attr-defined]

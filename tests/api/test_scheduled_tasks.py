@@ -96,6 +96,20 @@ def test_what_is_wrong_is_refused_by_field_and_code(api, body, expected):
     assert not ScheduledTask.objects.exists()
 
 
+def test_fields_that_do_not_exist_are_named_beside_those_that_are_wrong(api):
+    body = {"colour": "red", "revision": 7, "kind": "cron", "name": 5, "starts_at": "tomorrow"}
+
+    answer = api.post("scheduled-tasks/", body)
+
+    assert codes(answer) == {
+        ("colour", "unknown_field"),
+        ("name", "invalid"),
+        ("task", "required"),
+        ("starts_at", "invalid"),
+    }
+    assert answer.json()["errors"][0]["field"] == "colour"
+
+
 def test_times_come_in_with_any_offset_and_go_out_in_utc(api):
     row = api.create(starts_at="2030-03-01T09:00:00+08:00")
 
