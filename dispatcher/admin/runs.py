@@ -24,6 +24,7 @@ from dispatcher.admin.reading import (
     text_block,
 )
 from dispatcher.admin.run_buttons import RunButtons
+from dispatcher.admin.run_search import named
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.run import run_id_at
 from dispatcher.reasons import describe
@@ -136,7 +137,10 @@ class TaskRunAdmin(RunButtons):
             return queryset.filter(pk=UUID(search_term.strip())), False
         except ValueError:
             pass
-        return super().get_search_results(request, queryset, search_term)
+        search = super().get_search_results
+        if not search_term:
+            return search(request, queryset, search_term)
+        return named(queryset, lambda rows: search(request, rows, search_term)[0]), False
 
     def get_fieldsets(self, request: HttpRequest, obj: TaskRun | None = None) -> Any:
         if obj is None:
