@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from scheduling import registry
 from scheduling.clock import database_now
+from scheduling.columns import RULE
 from scheduling.schedules import ScheduleError, ScheduleWarning
 
 if TYPE_CHECKING:
@@ -232,8 +233,6 @@ def _next_slot(row: "ScheduledTask") -> Found:
 
 
 def _is_retimed(row: "ScheduledTask") -> bool:
-    from scheduling.edits import RULE
-
     stored = row._stored
     return row._state.adding or stored is None or any(stored[f] != getattr(row, f) for f in RULE)
 

@@ -4,7 +4,8 @@ from copy import deepcopy
 
 from django.utils.translation import gettext as _
 
-from scheduling import edits, reading
+from scheduling import reading
+from scheduling.columns import DECIDING, OTHERS
 from scheduling.models import ScheduledTask
 
 #: What a copy does not take over: its name, and what is about slots of the original.
@@ -19,7 +20,7 @@ def duplicate(task: ScheduledTask) -> ScheduledTask:
     cannot be read.
     """
     reading.check_readable(task)
-    columns = {*edits.DECIDING, *edits.OTHERS} - _OWN
+    columns = {*DECIDING, *OTHERS} - _OWN
     copy = ScheduledTask(**{name: deepcopy(getattr(task, name)) for name in columns})
     copy.name, copy.enabled = name_of_copy(task.name), False
     copy.state_reason_params = {"copy_of": task.name}

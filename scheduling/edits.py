@@ -14,6 +14,7 @@ from django.db import transaction
 
 from scheduling import trail
 from scheduling.clock import database_now
+from scheduling.columns import DECIDING, KEPT, RULE
 from scheduling.locking import locked, retry_contention
 from scheduling.schedules import ScheduleError
 from scheduling.signals import Change, schedule_changed
@@ -25,74 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Columns that decide which slots there are.
-RULE = (
-    "kind",
-    "run_at",
-    "interval_seconds",
-    "cron_expression",
-    "timezone",
-    "starts_at",
-    "ends_at",
-    "max_runs",
-    "enabled",
-)
-#: Columns that travel with a run or place it: they leave the slots, but unstarted runs follow.
-TRAVELLING = (
-    "task",
-    "args",
-    "kwargs",
-    "queue",
-    "priority",
-    "jitter_seconds",
-    "expires_seconds",
-    "time_limit",
-    "soft_time_limit",
-    "skip_slots",
-)
-DECIDING = RULE + TRAVELLING
-
-#: Columns that only the scheduler writes; `save()` leaves them as they are in the database.
-KEPT = frozenset(
-    (
-        "next_run_at",
-        "last_run_at",
-        "armed_at",
-        "slots_used",
-        "revision",
-        "state_reason",
-        "state_reason_params",
-        "state_reason_at",
-        "state_reason_by",
-    )
-)
-
 BATCH = 200
 
 Write = Callable[..., Any]
-
-
-#: Columns that people set and that leave the runs alone; the audit trail keeps them too.
-OTHERS = (
-    "name",
-    "description",
-    "owner",
-    "group",
-    "misfire_policy",
-    "misfire_grace_seconds",
-    "overlap_policy",
-    "max_retries",
-    "retry_delay_seconds",
-    "retry_backoff",
-    "on_lost",
-    "pause_after_failures",
-    "paused_until",
-)
-
-
-def is_edit(columns: Iterable[str]) -> bool:
-    """Whether to write these columns is an edit; else they are the scheduler's."""
-    return not {*DECIDING, *OTHERS}.isdisjoint(columns)
 
 
 def create(row: "ScheduledTask", write: Write) -> None:

@@ -18,7 +18,8 @@ from import_export.fields import Field
 from import_export.resources import ModelResource
 from tablib import Dataset
 
-from scheduling import cleaning, edits, masking
+from scheduling import cleaning, masking
+from scheduling.columns import DECIDING, OTHERS
 from scheduling.locking import locked
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
@@ -29,7 +30,7 @@ from scheduling.zones import utc_of_local, zone
 COLUMNS = tuple(
     field.name
     for field in ScheduledTask._meta.concrete_fields
-    if field.name in {*edits.DECIDING, *edits.OTHERS} - {"skip_slots"}
+    if field.name in {*DECIDING, *OTHERS} - {"skip_slots"}
 )
 #: A file may have no more rows: each is an edit of its own, and all are one transaction.
 MOST_ROWS = 500

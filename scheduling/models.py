@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from scheduling import cleaning, edits, policies, reading, trail
 from scheduling.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy, StateReason
 from scheduling.clock import DatabaseNow, database_now
+from scheduling.columns import DECIDING
 from scheduling.querysets import ScheduledTaskQuerySet
 from scheduling.schedules import Cron, Interval, OneTime, Schedule
 from scheduling.stop import Stop  # here Django finds it
@@ -519,7 +520,7 @@ class ScheduledTask(models.Model):
 
     def remember(self) -> None:
         """Note the row as stored, to know at `save()` what a person changed."""
-        self._stored = {name: self.__dict__.get(name) for name in edits.DECIDING}
+        self._stored = {name: self.__dict__.get(name) for name in DECIDING}
 
     _stored: dict[str, Any] | None = None
 

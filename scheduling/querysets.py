@@ -9,6 +9,7 @@ from django.db.models import F, OrderBy, Q
 
 from scheduling import cleaning, edits, reading, registry, trail
 from scheduling.choices import Kind, StateReason
+from scheduling.columns import is_edit
 from scheduling.locking import locked
 from scheduling.stop import is_everything_paused
 
@@ -127,7 +128,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
     def update(self, **columns: Any) -> int:
         """As Django's, but a change of what people set is an edit of each row, in batches: its
         unstarted runs follow, and the audit trail. It validates nothing, as Django's."""
-        if not edits.is_edit(columns):
+        if not is_edit(columns):
             return super().update(**columns)
         return edits.update_each(self, columns)
 
@@ -137,7 +138,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         self, objs: Iterable["ScheduledTask"], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
         names = list(fields)
-        if not edits.is_edit(names):
+        if not is_edit(names):
             return super().bulk_update(objs, names, batch_size=batch_size)
         return edits.bulk_update_each(list(objs), names)
 
