@@ -22,7 +22,7 @@ class JsonParser(BaseParser):
         try:
             text = self._read(parser_context["request"], stream).decode()
             rules: Any = {"parse_constant": _refuse, "object_pairs_hook": _each_once}
-            return json.loads(text, **rules) if text.strip() else {}
+            return json.loads(text, **rules) if text else {}
         except UnicodeDecodeError as error:
             raise ParseError(_("The body is not UTF-8.")) from error
         except (ValueError, RecursionError) as error:

@@ -61,6 +61,7 @@ def test_a_body_of_another_type(api, kind):
         ("{'task': 1}", "double quotes"),
         ('{"task": NaN}', "no valid JSON"),
         ('{"task": ', "ends too early"),
+        ("\r\n", "ends too early"),
         ("[" * 100_000, ""),
         ("9" * 5000, ""),
         ('{"task": "a", "kwargs": {"x": 1, "x": 1}}', "“x” is in the body twice"),
