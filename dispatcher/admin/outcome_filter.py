@@ -32,7 +32,7 @@ class FoundPaginator(CappedPaginator):
     """Looks for the rows once. To find a few of a hundred thousand by their runs, or by a part of
     a text, takes most of the time of the page: who counts them may as well note which they are."""
 
-    LIMIT = 2_000
+    LIMIT = 1_000
 
     def __init__(self, everything: Any, found: Any, *args: Any, **options: Any) -> None:
         """`everything`: the list without what `found` is filtered by."""

@@ -59,6 +59,8 @@ class DispatchedTaskViewSet(ScheduledTaskViewSet):
             self.paginator.few = counting.LIMIT
             if newest.is_frequent(status):
                 self.paginator.limit = counting.SLOW_LIMIT
+            with newest.without_jit():
+                return super().paginate_queryset(rows)
         return super().paginate_queryset(rows)
 
     @described(

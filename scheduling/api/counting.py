@@ -13,7 +13,8 @@ from django.core.paginator import EmptyPage, Page, Paginator
 #: Up to which a list is counted, and one whose rows are slow to find.
 LIMIT, SLOW_LIMIT = 10_000, 1_000
 
-#: So many found rows are put in order, where PostgreSQL might look for them in theirs.
+#: So many found rows are put in order, where PostgreSQL might look for them in theirs. Where it is
+#: as large as the limit, the rows are counted as they are read.
 FEW = 2_000
 
 #: Larger offsets are an empty page, and no question to a database that may not know such numbers.
@@ -46,8 +47,17 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def _found(self) -> int:
+        if self.few >= self.limit:
+            return len(self._counted)
         rows: Any = self.object_list
         return int(rows.order_by()[: self.limit + 1].count())
+
+    @cached_property
+    def _counted(self) -> list[Any]:
+        """All rows that are counted, in their order: to count them and to look at them again would
+        be to look for them twice."""
+        rows: Any = self.object_list
+        return list(rows[: self.limit + 1])
 
     @property
     def count_is_exact(self) -> bool:
@@ -65,6 +75,8 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     def _rows(self, first: int, end: int) -> list[Any]:
         """Where it is known that few are found, all of them: told that it needs only a hundred,
         PostgreSQL looks for the few among all rows in their order."""
+        if self.few >= self.limit and (self.count_is_exact or end <= self.limit):
+            return self._counted[first:end]
         rows: Any = self.object_list
         is_filtered = bool(rows.query.where)
         if is_filtered and self.count_is_exact and self.count <= self.few:

@@ -105,6 +105,23 @@ def test_of_a_frequent_last_status_fewer_are_counted(api, monkeypatch):
     assert names(api.get(page["next"])) == ["Third"]
 
 
+def test_of_a_rare_last_status_all_are_counted_as_they_are_read(api):
+    for name in ("Third", "One", "Other"):
+        row = api.create(name=name)
+        run = api.post(f"scheduled-tasks/{row['id']}/run/").json()
+        api.post(f"runs/{run['id']}/cancel/")
+    api.create(name="Never run")
+
+    page = api.get("scheduled-tasks/?last_status=cancelled&page_size=2").json()
+
+    assert (page["count"], page["count_is_exact"]) == (3, True)
+    assert [row["name"] for row in page["results"]] == ["One", "Other"]
+    following = api.get(page["next"])
+    assert (names(following), following.json()["next"]) == (["Third"], None)
+    beyond = api.get("scheduled-tasks/?last_status=cancelled&page_size=2&page=3")
+    assert beyond.status_code == 404
+
+
 @pytest.mark.parametrize("prefix", ["50%", "a_", "A\\", "Ärg", "ÄRG"])
 def test_search_takes_every_character_as_it_is(api, prefix):
     for name in ("50% off", "50 off", "a_b", "axb", "a\\b", "Ärger"):
