@@ -1,6 +1,7 @@
 """Every page of the admin, in two languages, two themes and two widths: axe finds nothing in it, no
 script of it fails, and it fits a narrow screen."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,12 +154,17 @@ def shown_by(filled: board.Board) -> dict[str, Step]:
     return opened | STEPS
 
 
-@pytest.mark.parametrize(
-    ("filled", "scheme", "size"),
-    [("en", "light", WIDE), ("zh-hans", "dark", NARROW)],
-    ids=["english, light, wide", "chinese, dark, narrow"],
-    indirect=["filled"],
-)
+def ways() -> Iterator[Any]:
+    """Two that have each of everything, and the others where there is time."""
+    quick = {("en", "light", "wide"), ("zh-hans", "dark", "narrow")}
+    for way in itertools.product(LANGUAGES, ("light", "dark"), ("wide", "narrow")):
+        language, scheme, size = way
+        marks = () if way in quick else pytest.mark.slow
+        where = {"wide": WIDE, "narrow": NARROW}[size]
+        yield pytest.param(language, scheme, where, id=", ".join(way), marks=marks)
+
+
+@pytest.mark.parametrize(("filled", "scheme", "size"), [*ways()], indirect=["filled"])
 def test_every_page_is_accessible_and_fits(
     admin_page: Any, live_server: Any, filled: board.Board, scheme: str, size: Any, request: Any
 ) -> None:
