@@ -203,7 +203,7 @@ def test_a_token_lives_90_days_where_nothing_is_said(ann):
     ("words", "says"),
     [
         (["bob", "--name", "x", "--scope", "read"], "no user 'bob'. Make one in the admin"),
-        (["ann", "--name", "x"], "required: --scope"),
+        (["ann", "--name", "x"], "one of the arguments --scope --revoke is required"),
         (["ann", "--name", "x", "--scope", "all"], "invalid choice: 'all'"),
         (["ann", "--scope", "read"], "required: --name"),
         (["ann", "--name", "", "--scope", "read"], "cannot be blank"),
@@ -212,6 +212,10 @@ def test_a_token_lives_90_days_where_nothing_is_said(ann):
         (["ann", "--name", "x", "--scope", "read", "--expires-days", "0"], "from 1 to 3660"),
         (["ann", "--name", "x", "--scope", "read", "--expires-days", "9999999"], "from 1 to"),
         (["off", "--name", "x", "--scope", "read"], "'off' is not active"),
+        (["ann", "--name", "x", "--scope", "read", "--revoke"], "not allowed with argument"),
+        (["ann", "--name", "x", "--revoke"], "has no token 'x'. It has: taken."),
+        (["off", "--name", "x", "--revoke"], "has no token 'x'. It has none."),
+        (["bob", "--name", "x", "--revoke"], "no user 'bob'"),
     ],
 )
 def test_the_command_says_what_to_do(ann, words, says):
@@ -221,6 +225,18 @@ def test_the_command_says_what_to_do(ann, words, says):
         made_by_command(*words)
     assert says in str(caught.value)
     assert ApiToken.objects.count() == 1
+
+
+def test_the_command_revokes_a_token_at_once(client, ann):
+    secret, other = secret_of(ann, name="ci"), secret_of(ann, name="deploy")
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    assert made_by_command("ann", "--name", "ci", "--revoke") == "The token 'ci' is revoked.\n"
+    again = made_by_command("ann", "--name", "ci", "--revoke")
+    assert again == "The token 'ci' was revoked already.\n"
+    User.objects.filter(pk=ann.pk).update(is_active=True)
+    assert ApiToken.objects.get(name="ci").revoked_by == "create_api_token"
+    assert client.get("/board/", headers=bearer(secret)).status_code == 401
+    assert client.get("/board/", headers=bearer(other)).status_code == 200
 
 
 # The admin ----------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""`manage.py create_api_token`: a token for a program; the output is the token and nothing else."""
+"""`manage.py create_api_token`: a token for a program; the output is the token and nothing else.
+With `--revoke` the end of one."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -18,23 +19,29 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("user", help="whose permissions it has")
         parser.add_argument("--name", required=True, help="what uses it, for the audit trail")
-        parser.add_argument(
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument(
             "--scope",
             action="append",
-            required=True,
             choices=Scope.values,
             help="what it may do; give it again for another one",
+        )
+        what.add_argument(
+            "--revoke", action="store_true", help="end the token of this user and name, at once"
         )
         parser.add_argument(
             "--expires-days", type=int, default=DEFAULT_LIFE.days, help="default: %(default)s"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["revoke"]:
+            self.stdout.write(_revoked(_user_named(options["user"]), options["name"]))
+            return
         days, now = options["expires_days"], database_now()
         if not 1 <= days <= LONGEST_LIFE.days:
             raise CommandError(f"--expires-days: give a number from 1 to {LONGEST_LIFE.days}.")
         token = ApiToken(
-            user=_user_named(options["user"]),
+            user=_active(_user_named(options["user"])),
             name=options["name"],
             scopes=[scope for scope in Scope.values if scope in options["scope"]],
             expires_at=now + timedelta(days=days),
@@ -45,13 +52,16 @@ class Command(BaseCommand):
 def _user_named(name: str) -> Any:
     users = get_user_model()
     try:
-        user = users._default_manager.get_by_natural_key(name)
+        return users._default_manager.get_by_natural_key(name)
     except users.DoesNotExist as error:
         raise CommandError(
             f"There is no user {name!r}. Make one in the admin, or with manage.py createsuperuser."
         ) from error
+
+
+def _active(user: Any) -> Any:
     if not user.is_active:
-        raise CommandError(f"The user {name!r} is not active: activate it in the admin first.")
+        raise CommandError(f"The user {str(user)!r} is not active: activate it in the admin first.")
     return user
 
 
@@ -61,3 +71,14 @@ def _issued(token: ApiToken, now: Any) -> str:
     except ValidationError as error:
         raise CommandError(" ".join(error.messages)) from error
     return token.issue(now, by="create_api_token")
+
+
+def _revoked(user: Any, name: str) -> str:
+    token = ApiToken.objects.filter(user=user, name=name).first()
+    if token is None:
+        names = ApiToken.objects.filter(user=user, revoked_at=None).values_list("name", flat=True)
+        has = f"It has: {', '.join(names)}." if names else "It has none."
+        raise CommandError(f"The user {str(user)!r} has no token {name!r}. {has}")
+    if ApiToken.objects.filter(pk=token.pk).revoke(database_now(), by="create_api_token"):
+        return f"The token {name!r} is revoked."
+    return f"The token {name!r} was revoked already."
