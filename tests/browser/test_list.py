@@ -62,6 +62,18 @@ def test_jobs_are_paused_from_the_list_after_a_question(admin_page, live_server)
     expect(page.get_by_role("row", name="two")).to_contain_text("active")
 
 
+def test_a_telephone_selects_all_and_sorts(admin_page, live_server):
+    page = admin_page
+    for name in ("one", "three", "two"):
+        job(name)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{live_server.url}/admin/{LIST}")
+    page.get_by_label("Select all objects on this page for an action").check()
+    expect(page.locator(".action-select:checked")).to_have_count(3)
+    page.get_by_role("link", name="Name", exact=True).click()
+    expect(page.locator(".field-named a, th.field-named").first).to_contain_text("two")
+
+
 def test_an_import_shows_what_it_would_do_and_then_does_it(admin_page, live_server):
     page = admin_page
     job("Report", description="before")
