@@ -2,7 +2,8 @@
 
 Up to a limit the count is exact. Beyond it says the limit and that it is not exact, and whether
 there is a further page is known from one row more than the page shows: every page can be reached.
-What a page costs grows with its depth, as the database walks over the rows before it.
+What a page costs grows with its depth, as the database walks over the rows before it, or over the
+index alone where they are ordered by one unique column.
 """
 
 from functools import cached_property
@@ -16,6 +17,12 @@ LIMIT, SLOW_LIMIT = 10_000, 1_000
 #: So many found rows are put in order, where PostgreSQL might look for them in theirs. Where it is
 #: as large as the limit, the rows are counted as they are read.
 FEW = 2_000
+
+#: From this offset on the first value of a page is looked up before the page.
+DEEP = 1_000
+
+#: Columns of which no two rows have the same value.
+UNIQUE = frozenset(("id", "name_key"))
 
 #: Larger offsets are an empty page, and no question to a database that may not know such numbers.
 DEEPEST = 2**31
@@ -81,4 +88,22 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         is_filtered = bool(rows.query.where)
         if is_filtered and self.count_is_exact and self.count <= self.few:
             return list(rows)[first:end]
+        if first >= DEEP and (column := _only_column(rows)):
+            return list(_from(rows, column, first)[: end - first])
         return list(rows[first:end])
+
+
+def _only_column(rows: Any) -> str:
+    """The unique column that orders the rows, “-” before it where backwards; or nothing."""
+    columns = rows.query.order_by
+    named = len(columns) == 1 and isinstance(columns[0], str)
+    return columns[0] if named and columns[0].removeprefix("-") in UNIQUE else ""
+
+
+def _from(rows: Any, column: str, first: int) -> Any:
+    """The rows from this offset on, found in the index: an OFFSET reads each row before it."""
+    name = column.removeprefix("-")
+    values = list(rows.values_list(name, flat=True)[first : first + 1])
+    if not values:
+        return rows.none()
+    return rows.filter(**{f"{name}__{'lte' if column.startswith('-') else 'gte'}": values[0]})

@@ -258,12 +258,21 @@ def test_pages_have_numbers_a_count_and_absolute_links(api):
     assert api.get("scheduled-tasks/?page_size=2&page=4").status_code == 404
 
 
-def test_beyond_the_limit_the_count_says_so_and_every_page_can_be_reached(api, monkeypatch):
+@pytest.mark.parametrize("few", [0, 2000])
+@pytest.mark.parametrize("deep", [1, 1000])
+@pytest.mark.parametrize(
+    "query", ["", "&ordering=id", "&search=JOB", "&kind=cron", "&ordering=task"]
+)
+def test_beyond_the_limit_the_count_says_so_and_every_page_can_be_reached(
+    api, monkeypatch, few, deep, query
+):
     monkeypatch.setattr(CappedPages, "limit", 3)
+    monkeypatch.setattr(CappedPages, "few", few)
+    monkeypatch.setattr(counting, "DEEP", deep)
     for number in range(5):
         api.create(name=f"Job {number}")
 
-    pages = [api.get("scheduled-tasks/?page_size=2").json()]
+    pages = [api.get(f"scheduled-tasks/?page_size=2{query}").json()]
     while pages[-1]["next"]:
         pages.append(api.get(pages[-1]["next"]).json())
 
@@ -271,8 +280,26 @@ def test_beyond_the_limit_the_count_says_so_and_every_page_can_be_reached(api, m
     shown = [row["name"] for page in pages for row in page["results"]]
     assert shown == [f"Job {number}" for number in range(5)]
     assert [row["name"] for row in api.get(pages[2]["previous"]).json()["results"]] == shown[2:4]
-    assert api.get("scheduled-tasks/?page_size=2&page=4").status_code == 404
+    assert api.get(f"scheduled-tasks/?page_size=2&page=4{query}").status_code == 404
     assert api.get(f"scheduled-tasks/?page={10**17}").status_code == 404
+
+
+@pytest.mark.parametrize("ordering", ["name", "-name", "id", "-id"])
+def test_a_deep_page_is_found_in_the_index(api, monkeypatch, ordering):
+    for name in ("b", "A", "c", "D", "e"):
+        api.create(name=name)
+    expected = names(api.get(f"scheduled-tasks/?ordering={ordering}"))
+    monkeypatch.setattr(counting, "DEEP", 2)
+    monkeypatch.setattr(CappedPages, "few", 0)
+
+    with CaptureQueriesContext(connection) as found:
+        page = api.get(f"scheduled-tasks/?page_size=2&page=2&ordering={ordering}")
+
+    assert names(page) == expected[2:4]
+    key = "name_key" if "name" in ordering else "id"
+    deep = [query["sql"] for query in found if "OFFSET 2" in query["sql"]]
+    assert [sql.split(" FROM ")[0].count(",") for sql in deep] == [0]  # one column, which is
+    assert key in deep[0].split(" FROM ")[0]
 
 
 @pytest.mark.parametrize("rows", [3, 4])
