@@ -83,8 +83,7 @@ class ScheduledTaskViewSet(Ahead, ApiView, GenericViewSet):
     @described(
         summary="Scheduled tasks, by page",
         description="By name. `search` finds names that begin so, whatever the case. Every page "
-        "can be asked for. A deep one of a long list takes longer; who reads all of it is quickest "
-        "with `ordering=id`.",
+        "can be asked for. A deep one of a long list takes longer; by name or `id` the least.",
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """First which rows, then the rows: what is computed for each, is for those shown only."""
