@@ -246,17 +246,11 @@ class ScheduledTaskAdmin(Listed):
         )
 
     def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
-        if obj is not None:
-            context["buttons"] = self.button_addresses(request, obj)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+        if (task := context.get("original")) is not None:
+            context["buttons"] = self.button_addresses(request, task)
+        return super().render_change_form(request, context, *args, **options)
 
 
 admin.site.register(ScheduledTask, ScheduledTaskAdmin)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-#: Columns that decide which slots there are.
-RULE = (
+#: Columns that say when.
+TIMING = (
     "kind",
     "run_at",
     "interval_seconds",
@@ -12,8 +12,9 @@ RULE = (
     "starts_at",
     "ends_at",
     "max_runs",
-    "enabled",
 )
+#: Columns that decide which slots there are.
+RULE = (*TIMING, "enabled")
 #: Columns that travel with a run or place it: they leave the slots, but unstarted runs follow.
 TRAVELLING = (
     "task",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from scheduling.columns import TIMING
 from scheduling.models import ScheduledTask, StateReason
 from scheduling.schedules import Schedule, slots_between
 from scheduling.trail import DELETED
@@ -17,17 +18,7 @@ from scheduling.trail import DELETED
 _INSTANT = timedelta(microseconds=1)
 
 #: Columns of the trail that say which slots there are, and when.
-RULE = (
-    "kind",
-    "run_at",
-    "interval_seconds",
-    "cron_expression",
-    "timezone",
-    "starts_at",
-    "ends_at",
-    "max_runs",
-    "created_at",
-)
+RULE = (*TIMING, "created_at")
 COLUMNS = (
     *RULE,
     "id",

@@ -10,20 +10,11 @@ from typing import Any
 from django.forms import ModelForm
 
 from scheduling import arguments, panels
+from scheduling.columns import TIMING
 from scheduling.models import ScheduledTask
 
 #: While one of these is wrong there are no next runs to show.
-SCHEDULE_FIELDS = (
-    "kind",
-    "run_at",
-    "interval_seconds",
-    "cron_expression",
-    "timezone",
-    "starts_at",
-    "ends_at",
-    "max_runs",
-    "jitter_seconds",
-)
+SCHEDULE_FIELDS = (*TIMING, "jitter_seconds")
 
 #: Read as they were typed, not from `cleaned_data`: there the masks have become secrets.
 TYPED = ("task", "args", "kwargs", "cron_expression")

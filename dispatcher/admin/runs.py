@@ -264,16 +264,10 @@ class TaskRunAdmin(RunButtons):
         return [*overview.urls(self.admin_site), *super().get_urls()]
 
     def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
-        if obj is not None:
-            context["links"] = self.links(request, obj)
-            context["neighbours"] = run_page.neighbours(obj)
-            context["live"] = None if obj.is_ended else REFRESH_SECONDS
-        return super().render_change_form(request, context, add, change, form_url, obj)
+        if (run := context.get("original")) is not None:
+            context["links"] = self.links(request, run)
+            context["neighbours"] = run_page.neighbours(run)
+            context["live"] = None if run.is_ended else REFRESH_SECONDS
+        return super().render_change_form(request, context, *args, **options)

@@ -75,17 +75,11 @@ class TaskButtons(CopyButtons, SkipButtons):
         ]
 
     def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Any = None,
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
-        if obj is not None:
-            context["links"] = self.links(request, obj)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+        if (task := context.get("original")) is not None:
+            context["links"] = self.links(request, task)
+        return super().render_change_form(request, context, *args, **options)
 
     # Run now ------------------------------------------------------------------------------------
 
