@@ -173,7 +173,9 @@ class TaskRunAdmin(RunButtons):
 
     @admin.display(description=gettext_lazy("name"), ordering="name")
     def name_link(self, run: TaskRun) -> str:
-        return format_html('<a href="{}">{}</a>', run_url(run.pk), run.name)
+        link = format_html('<a href="{}">{}</a>', run_url(run.pk), run.name)
+        why = self.why(run)  # where its column has no room
+        return format_html('{}<span class="mh-task mh-why">{}</span>', link, why) if why else link
 
     @admin.display(description=gettext_lazy("scheduled for"), ordering="scheduled_for")
     def planned_for(self, run: TaskRun) -> str:

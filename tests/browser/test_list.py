@@ -74,6 +74,18 @@ def test_a_telephone_selects_all_and_sorts(admin_page, live_server):
     expect(page.locator(".field-named a, th.field-named").first).to_contain_text("two")
 
 
+@pytest.mark.parametrize("width", [390, 1280, 1700])
+def test_why_a_run_failed_is_seen_without_scrolling(admin_page, live_server, width):
+    page = admin_page
+    run_at(NOW, job("Nightly"), "failed", exception="ValueError: the column is missing")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{live_server.url}/admin/dispatcher/taskrun/?status__exact=failed")
+    why = page.get_by_text("ValueError: the column is missing").locator("visible=true")
+    expect(why).to_have_count(1)
+    box, room = why.bounding_box(), page.locator("#changelist .results").bounding_box()
+    assert box["x"] + box["width"] <= room["x"] + room["width"]
+
+
 def test_an_import_shows_what_it_would_do_and_then_does_it(admin_page, live_server):
     page = admin_page
     job("Report", description="before")
