@@ -3,6 +3,7 @@ are done, and what is there has to be what the pages refer to."""
 
 import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,16 @@ def between(page: Any, first: str, last: str) -> dict[str, float]:
 def keep(picture: bytes, file: Path) -> None:
     assert 20_000 < len(picture) < MOST_BYTES, (file, len(picture))
     if os.environ.get("UPDATE_SCREENSHOTS") == "1":
+        assert has_chinese_font(), "Install a font with Chinese letters, such as fonts-noto-cjk."
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(picture)
     assert file.read_bytes().startswith(b"\x89PNG"), file
+
+
+def has_chinese_font() -> bool:
+    """Without one, boxes stand for them, also in the header of the English pages."""
+    listed = subprocess.run(["fc-list", ":lang=zh"], capture_output=True, check=True)
+    return bool(listed.stdout)
 
 
 def test_what_the_documentation_shows_is_there_and_what_is_there_is_shown() -> None:
