@@ -62,6 +62,15 @@ OTHERS = (
     "paused_until",
 )
 
+#: Columns that a constraint ties together: if one changes, all are written.
+TIED = (("kind", "run_at", "interval_seconds", "cron_expression"), ("starts_at", "ends_at"))
+
+
+def with_tied(changed: set[str]) -> list[str]:
+    """The columns that changed, and those that a constraint ties to them."""
+    tied = (columns for columns in TIED if changed.intersection(columns))
+    return sorted(changed.union(*tied))
+
 
 def is_edit(columns: Iterable[str]) -> bool:
     """Whether to write these columns is an edit; else they are the scheduler's."""

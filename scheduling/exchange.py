@@ -19,7 +19,7 @@ from import_export.resources import ModelResource
 from tablib import Dataset
 
 from scheduling import cleaning, masking
-from scheduling.columns import DECIDING, OTHERS
+from scheduling.columns import DECIDING, OTHERS, with_tied
 from scheduling.locking import locked
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
@@ -34,8 +34,6 @@ COLUMNS = tuple(
 )
 #: A file may have no more rows: each is an edit of its own, and all are one transaction.
 MOST_ROWS = 500
-#: Columns that a constraint ties together: if one changes, all are written.
-TIED = (("kind", "run_at", "interval_seconds", "cron_expression"), ("starts_at", "ends_at"))
 #: Stands for the value of a column that a row of a file does not have.
 MISSING = object()
 
@@ -197,28 +195,28 @@ def written_columns(row: ScheduledTask) -> list[str]:
     """The columns in which the row differs from the stored one, and those tied to them."""
     stored = ScheduledTask.objects.get(pk=row.pk)
     changed = {name for name in COLUMNS if getattr(stored, name) != getattr(row, name)}
-    for tied in TIED:
-        if changed.intersection(tied):
-            changed.update(tied)
-    return sorted(changed)
+    return with_tied(changed)
 
 
 def check_file(dataset: Dataset) -> None:
     """Raise `RefusedFile` for what is wrong with the file as a whole."""
     headers = list(dataset.headers or ())
     if "name" not in headers:
-        raise RefusedFile(_("The file has no column “name”, by which the rows are matched."))
+        message = _("The file has no column “name”, by which the rows are matched. Add one.")
+        raise RefusedFile(message)
     if unknown := [str(name) for name in headers if name not in COLUMNS]:
-        texts = {"names": ", ".join(unknown)[:200]}
-        raise RefusedFile(_("These columns cannot be imported: %(names)s.") % texts)
+        message = _("These columns cannot be imported: %(names)s. Rename or remove them.")
+        raise RefusedFile(message % {"names": ", ".join(unknown)[:200]})
     if len(set(headers)) < len(headers):
-        raise RefusedFile(_("A column is there twice."))
+        raise RefusedFile(_("A column is there twice. Remove one."))
     if not len(dataset):
-        raise RefusedFile(_("The file has no rows."))
+        raise RefusedFile(_("The file has no rows. Write one for each scheduled task."))
     if len(dataset) > MOST_ROWS:
-        raise RefusedFile(_("A file may have %(n)d rows at most.") % {"n": MOST_ROWS})
+        message = _("A file may have %(n)d rows at most. Split it.")
+        raise RefusedFile(message % {"n": MOST_ROWS})
     if twice := _twice(str(name or "").lower() for name in dataset["name"]):
-        raise RefusedFile(_("The name “%(name)s” is there twice.") % {"name": twice})
+        message = _("The name “%(name)s” is there twice. Keep one of the rows.")
+        raise RefusedFile(message % {"name": twice})
 
 
 def _twice(names: Iterable[str]) -> str:

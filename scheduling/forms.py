@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from scheduling import arguments, changes, masking
 from scheduling.cleaning import KIND_FIELDS, schedule_error
+from scheduling.columns import with_tied
 from scheduling.locking import locked
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
@@ -26,8 +27,6 @@ from scheduling.zones import utc_of_local, zone
 #: Wall times in the zone of the task.
 WALL_TIMES = ("run_at", "starts_at", "ends_at")
 ARGUMENTS = frozenset(("args", "kwargs"))
-#: Columns that a constraint ties together: if one changes, all are written.
-TIED = (("kind", "run_at", "interval_seconds", "cron_expression"), ("starts_at", "ends_at"))
 
 
 class WallTimeWidget(forms.SplitDateTimeWidget):
@@ -281,10 +280,7 @@ class ScheduledTaskForm(HiddenValues, forms.ModelForm):  # type: ignore[type-arg
         """The columns that the person changed, and those that a constraint ties to them."""
         row = self.instance
         changed = {name for name, value in self.hidden.items() if getattr(row, name) != value}
-        for tied in TIED:
-            if changed.intersection(tied):
-                changed.update(tied)
-        return sorted(changed)
+        return with_tied(changed)
 
 
 def _sentence(one: changes.Told) -> str:

@@ -34,7 +34,9 @@ def from_csv(content: bytes) -> Dataset:
     dataset = Dataset(headers=heads)
     for row in rows:
         if len(row) > len(heads):
-            raise RefusedFile(_("A row has more cells than there are columns."))
+            raise RefusedFile(
+                _("A row has more cells than there are columns. Quote texts with commas.")
+            )
         if row:
             cells = [unguarded(cell) for cell in row]
             dataset.append([*cells, *[MISSING] * (len(heads) - len(row))])
@@ -49,7 +51,9 @@ def to_json(rows: Iterable[list[Any]]) -> bytes:
 def from_json(content: bytes) -> Dataset:
     rows = json.loads(_text(content))
     if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
-        raise RefusedFile(_("The file is no list of objects."))
+        raise RefusedFile(
+            _('The file is no list of objects. Write it as an export does: [{"name": …}, …].')
+        )
     heads = list(dict.fromkeys(name for row in rows for name in row))
     dataset = Dataset(headers=heads)
     for row in rows:

@@ -18,7 +18,7 @@ from scheduling.api.prepared import Prepared
 from scheduling.api.problems import invalid
 from scheduling.cleaning import KIND_FIELDS
 from scheduling.clock import database_now
-from scheduling.forms import TIED
+from scheduling.columns import with_tied
 from scheduling.models import ScheduledTask
 from scheduling.stop import current_stop
 
@@ -193,10 +193,7 @@ def apply(row: ScheduledTask, data: dict[str, Any]) -> list[str]:
     changed = {name for name, value in data.items() if getattr(row, name) != value}
     for name in changed:
         setattr(row, name, data[name])
-    for tied in TIED:
-        if changed.intersection(tied):
-            changed.update(tied)
-    return sorted(changed)
+    return with_tied(changed)
 
 
 def problems_of(row: ScheduledTask, only: Collection[str] | None = None) -> dict[str, Any]:
