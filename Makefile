@@ -15,7 +15,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 CHECK_ENV = ENV_FILE=/dev/null SECRET_KEY=only-for-the-checks-$(shell printf 'x%.0s' {1..40}) \
 	DATABASE_URL=sqlite:// ALLOWED_HOSTS=localhost EXTRA_APPS=
 
-.PHONY: help openapi screenshots run test lint types contract checks messages suite slow format lock clean browser
+.PHONY: help openapi screenshots run test lint types contract checks messages suite slow mutants format lock clean browser
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ slow: $(VENV)/dev.stamp ## the tests that take longer
 openapi: $(VENV)/dev.stamp ## write docs/openapi.yaml anew, from the code
 	$(CHECK_ENV) $(BIN)/python manage.py spectacular --validate --fail-on-warn --lang en \
 		--custom-settings dispatcher.api.description.SETTINGS --file docs/openapi.yaml
+
+mutants: $(VENV)/dev.stamp ## does the suite notice a careless change? A sample; ARGS="--all", "--only gate", "--seed 7"
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 format: $(VENV)/dev.stamp ## let ruff put the files in order
 	$(BIN)/ruff check --fix .

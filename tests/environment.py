@@ -45,6 +45,7 @@ FOREIGN += ("EMAIL_URL", "DEFAULT_FROM_EMAIL", "SITE_URL")
 FOREIGN += ("BEHIND_PROXY", "ADMIN_PASSWORD", "DJANGO_ALLOW_ASYNC_UNSAFE")
 
 _undo: list[Callable[[], object]] = []
+_owner: int | None = None  # the process that prepared; a fork of it uses what it finds
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -65,6 +66,10 @@ def pytest_report_header() -> list[str]:
 
 def prepare() -> None:
     """Sets the environment that `project.settings` reads, starting servers where none is named."""
+    global _owner
+    if _owner is not None:
+        return
+    _owner = os.getpid()
     atexit.register(release)
     signal.signal(signal.SIGTERM, _interrupt)  # or a SIGTERM would leave the servers' data behind
     for name in [*os.environ]:
@@ -80,8 +85,8 @@ def prepare() -> None:
 
 
 def release() -> None:
-    """Removes what `prepare` made; safe to call twice."""
-    while _undo:
+    """Removes what `prepare` made; safe to call twice, and in a fork."""
+    while _undo and os.getpid() == _owner:
         _undo.pop()()
 
 
