@@ -74,7 +74,8 @@ class RunRequest(Request):
         )
         run_id = run_id_of(self.request_dict)
         if run_id is not None:
-            self._in_main_process(lambda: _close_revoked(run_id, self.id))
+            attempt = attempt_of(self.request_dict)
+            self._in_main_process(lambda: _close_revoked(run_id, attempt, self.id))
 
     def _fail(self, end: End) -> None:
         run_id = run_id_of(self.request_dict)
@@ -102,12 +103,13 @@ def _lost_end(error: BaseException) -> End:
     return End(Status.LOST, reason=reason, exception=describe_exception(error))
 
 
-def _close_revoked(run_id: UUID, message_id: str) -> bool:
-    """Somebody revoked the message by Celery's own means."""
+def _close_revoked(run_id: UUID, attempt: int, message_id: str) -> bool:
+    """Somebody revoked the message by Celery's own means: not a later attempt than it was for."""
     run = TaskRun.objects.filter(pk=run_id).first()
     if run is None:
         return False
-    closed = TaskRun.objects.filter(pk=run_id).close(Status.CANCELLED, "revoked")
+    waiting = TaskRun.objects.filter(pk=run_id, attempt__in={attempt, max(attempt, 1)})
+    closed = waiting.close(Status.CANCELLED, "revoked")
     if not closed and run.message_id == message_id:
         closed = TaskRun.objects.all().cancel_running(run, "revoked")
     if closed:

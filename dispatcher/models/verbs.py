@@ -285,6 +285,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
                 retries=0,
                 token=None,
                 start_at=start_at,
+                finished_at=None,  # a late end of a run that was lost
                 log="",
             )
             if won:
