@@ -277,11 +277,10 @@ def test_the_worker_listens_to_its_start_and_its_end(monkeypatch):
     monkeypatch.setattr(worker, "on_shutdown", lambda **signal: heard.append("shutdown"))
     for signal in (signals.worker_ready, signals.worker_shutdown):
         monkeypatch.setattr(signal, "receivers", [])
-        signal.sender_receivers_cache.clear() if hasattr(signal, "sender_receivers_cache") else None
     worker.connect()
     worker.connect()
-    signals.worker_ready.send(sender=None)
-    signals.worker_shutdown.send(sender=None)
+    for signal in (signals.worker_ready, signals.worker_shutdown):
+        signal.send(sender=object())  # one that no cache of receivers knows
     assert heard == ["ready", "shutdown"]
 
 

@@ -1,5 +1,6 @@
 """`install(app)`: what it adds to an app, what it leaves as the user set it, and what it costs."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -7,9 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery, Task
+from celery import Celery, Task, signals
 from celery.app.task import Context
 from celery.fixups.django import DjangoWorkerFixup
+from celery.schedules import crontab
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -20,6 +22,21 @@ from project.celery import app as project_app
 from tests.integration.tasks_app import tasks
 
 REDIS = "redis://localhost:1/0"
+
+#: Celery's signals that say something of a run or a worker.
+LISTENED = (
+    signals.before_task_publish,
+    signals.task_prerun,
+    signals.task_success,
+    signals.task_failure,
+    signals.task_retry,
+    signals.task_postrun,
+    signals.task_unknown,
+    signals.task_rejected,
+    signals.worker_process_shutdown,
+    signals.worker_ready,
+    signals.worker_shutdown,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +151,62 @@ def test_how_often_a_connection_is_reused_can_be_set() -> None:
     assert DjangoWorkerFixup(app_of("CELERY", CELERY_DB_REUSE_MAX=3)).db_reuse_max == 3
 
 
+def test_the_tick_and_the_rescue_have_their_times_and_a_queue_of_their_own() -> None:
+    schedule = app_of("CELERY", CELERY_BROKER_URL=REDIS).conf.beat_schedule
+    tick, rescue = schedule["dispatcher.tick"], schedule["dispatcher.rescue"]
+
+    assert (tick["task"], rescue["task"]) == ("dispatcher.tick", "dispatcher.rescue")
+    assert tick["options"] == {"queue": "dispatcher", "expires": 55}
+    assert rescue["options"] == {"queue": "dispatcher", "expires": 18}
+    assert tick["schedule"] == crontab()
+    assert rescue["schedule"].seconds == 20
+
+
+def test_every_default_is_filled_in_and_every_one_can_be_set() -> None:
+    from dispatcher.installation import DEFAULTS
+
+    conf = app_of(broker_url=REDIS).conf
+    for name, value in DEFAULTS.items():
+        theirs = app_of(broker_url=REDIS, **{name: "theirs"}).conf
+        assert (conf[name], theirs[name]) == (value, "theirs"), name
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey"])
+def test_a_frozen_redis_hangs_nobody(scheme: str) -> None:
+    options = app_of(broker_url=f"{scheme}://localhost:1/0").conf.broker_transport_options
+
+    assert options["socket_timeout"] == 5
+    assert options["socket_connect_timeout"] == 2
+    assert options["max_retries"] == 0
+
+
+def test_the_users_own_entry_and_route_win_over_ours() -> None:
+    entry = {"task": "dispatcher.tick", "schedule": 5}
+    conf = app_of(
+        beat_schedule={"dispatcher.tick": entry},
+        task_routes={"dispatcher.*": {"queue": "theirs"}},
+    ).conf
+
+    assert conf.beat_schedule["dispatcher.tick"] == entry
+    assert "dispatcher.rescue" in conf.beat_schedule
+    assert conf.task_routes == {"dispatcher.*": {"queue": "theirs"}}
+
+
+def their_router(name: str, *args: Any, **options: Any) -> dict[str, str]:
+    return {"queue": "theirs"}
+
+
+@pytest.mark.parametrize(
+    "routes", [their_router, [their_router], (their_router,)], ids=["alone", "list", "tuple"]
+)
+def test_routers_of_the_users_see_every_task_but_ours(routes: Any) -> None:
+    app = app_of(task_routes=routes)
+    route = app.amqp.router.route
+
+    assert route({}, "dispatcher.tick")["queue"].name == "dispatcher"
+    assert route({}, "reports.send")["queue"].name == "theirs"
+
+
 # The gate is around every task --------------------------------------------------------------------
 
 
@@ -211,6 +284,81 @@ def test_tasks_bound_before_install_get_the_gate_when_a_worker_starts(noting_gat
 
     assert started(task, run_id="x") == ["gate", "base"]
     assert task.Request == "dispatcher.worker:RunRequest"
+
+
+def test_annotations_for_some_tasks_stay_beside_the_gate(noting_gate: None) -> None:
+    annotations: Any = [{"some": {"priority": 3}}, {"*": {"rate_limit": "7/s"}}]
+    app = app_of(task_annotations=annotations)
+    some = app.task(do, name="some", shared=False)
+    other = app.task(do, name="other", shared=False)
+
+    assert (some.priority, some.rate_limit, other.rate_limit) == (3, "7/s", "7/s")
+    assert started(some, run_id="x") == started(other, run_id="x") == ["gate"]
+
+
+def test_a_message_without_a_run_does_not_reach_the_gate(noting_gate: None) -> None:
+    task = app_of().task(do, name="plain", shared=False)
+
+    assert started(task) == started(task, run_id=None) == []
+
+
+def test_the_hook_behind_the_gate_gets_what_celery_gave_and_only_when_it_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def veto(request: Any) -> None:
+        raise gate.Vetoed("no")
+
+    class Hooked(Task):
+        def before_start(self, task_id: str, args: Any, kwargs: Any) -> str:
+            got.append((task_id, args, kwargs))
+            return "its answer"
+
+    got: list[Any] = []
+    task = app_of().task(do, name="hooked", base=Hooked, shared=False)
+    monkeypatch.setattr(gate, "enter", lambda request: None)
+    task.push_request(id="1", run_id="x")
+    try:
+        assert task.before_start("1", (1,), {"a": 2}) == "its answer"
+        assert got == [("1", (1,), {"a": 2})]
+        monkeypatch.setattr(gate, "enter", veto)
+        with pytest.raises(gate.Vetoed):
+            task.before_start("1", (1,), {"a": 2})
+    finally:
+        task.pop_request()
+    assert len(got) == 1
+
+
+def test_a_task_that_has_the_gate_gets_no_second_one(noting_gate: None) -> None:
+    from dispatcher import installation
+
+    app = app_of()
+    task = app.task(do, name="guarded", base=Base, shared=False)
+    app.finalize()
+    installation.guard_tasks(app)
+    installation.guard_tasks(app)
+
+    assert started(task, run_id="x") == ["gate", "base"]
+
+
+def test_a_worker_that_starts_has_an_identity_the_listeners_and_the_gate(
+    noting_gate: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(gate.WORKER_ID, "before")
+    monkeypatch.setenv(receivers.MAIN_PID, "before")
+    app = Celery("starting", set_as_current=False)
+    task = app.task(do, name="started", base=Base, shared=False)
+    app.finalize()
+    for signal in (signals.worker_init, *LISTENED):
+        monkeypatch.setattr(signal, "receivers", [])
+    dispatcher.install(app)
+    controller = type("WorkController", (), {"app": app})()
+
+    signals.worker_init.send(sender=controller)
+
+    assert uuid.UUID(os.environ[gate.WORKER_ID])
+    assert os.environ[receivers.MAIN_PID] == str(os.getpid())
+    assert started(task, run_id="x") == ["gate", "base"]
+    assert [len(signal.receivers) for signal in LISTENED] == [1] * len(LISTENED)
 
 
 # What it costs ------------------------------------------------------------------------------------
