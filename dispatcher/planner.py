@@ -24,7 +24,7 @@ from dispatcher.decisions import Decision, decide, recorded_of
 from dispatcher.models import Status, TaskRun, bulk
 from dispatcher.models.verbs import HORIZON
 from scheduling import registry
-from scheduling.locking import is_contention, locked, retry_contention
+from scheduling.locking import is_contention, is_outage, locked, retry_contention
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
 
@@ -126,8 +126,8 @@ def _plan_one(pk: int, now: datetime) -> Planned:
 
 def _is_not_its_fault(error: OperationalError | InterfaceError) -> bool:
     """Whether another writer was in the way: the next tick plans the row. Raises the error where
-    the database is away."""
-    if connection.connection is None or not connection.is_usable():
+    the database is away, or was."""
+    if is_outage(error) or connection.connection is None or not connection.is_usable():
         raise error
     return isinstance(error, OperationalError) and is_contention(error)
 

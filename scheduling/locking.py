@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import QuerySet
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,13 @@ TRIES = 3
 _SQLSTATES = {"40001", "40P01", "55P03"}
 #: MySQL and MariaDB error numbers: lock wait timeout, deadlock, record has changed.
 _MYSQL_CODES = {1205, 1213, 1020}
+
+#: What says that the server, its disk or the connection to it failed: classes of PostgreSQL's
+#: SQLSTATEs (connection, resources, shutdown, system), numbers of MySQL and MariaDB (the same, and
+#: a connection that was killed; from 2000 on they are the client's), words of SQLite.
+_OUTAGE_STATES = ("08", "53", "57P", "58")
+_OUTAGE_CODES = {0, 1021, 1037, 1040, 1041, 1053, 1114, 1203, 1317, 1927}
+_OUTAGE_WORDS = ("disk I/O error", "disk is full", "unable to open database file")
 
 
 def locked(rows: Q, *, skip: bool = False) -> Q:
@@ -46,6 +53,20 @@ def is_contention(error: OperationalError) -> bool:
     if error.args and error.args[0] in _MYSQL_CODES:
         return True
     return "database is locked" in str(error) or "table is locked" in str(error)
+
+
+def is_outage(error: OperationalError | InterfaceError) -> bool:
+    """True where the database, or the connection to it, failed, whatever was asked of it.
+
+    By the error, not by the connection: at the end of `atomic()` Django may have a new one.
+    """
+    state = getattr(error.__cause__, "sqlstate", "")
+    code = error.args[0] if error.args else None
+    if state is None:  # psycopg has not heard from the server
+        return True
+    if isinstance(code, int):
+        return code in _OUTAGE_CODES or 2000 <= code < 3000
+    return state.startswith(_OUTAGE_STATES) or any(word in str(error) for word in _OUTAGE_WORDS)
 
 
 def retry_contention(function: Callable[P, R]) -> Callable[P, R]:
