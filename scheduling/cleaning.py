@@ -203,10 +203,11 @@ def _check_schedule(row: "ScheduledTask") -> Found:
     if getattr(row, own) in (None, ""):
         yield own, ValidationError(str(missing), code="required")
         return
-    try:
-        row.schedule()
-    except ScheduleError as error:
-        yield error.field, schedule_error(error)
+    if row.starts_at is None or _comparable(row.starts_at):  # else that was said of it
+        try:
+            row.schedule()
+        except ScheduleError as error:
+            yield error.field, schedule_error(error)
     if row.kind != "cron":
         yield from _check_timezone(row)
 
