@@ -1,11 +1,9 @@
 """Committed runs become messages, each marked by who sent it; nothing is lost on the way."""
 
-import threading
 from datetime import timedelta
 
 import pytest
 from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
-from django.db import connection
 
 from dispatcher import publisher
 from dispatcher.models import Status, TaskRun
@@ -144,30 +142,3 @@ def test_each_publish_has_a_message_id_of_its_own(sent_messages):
     TaskRun.objects.filter(pk=run.pk).update(status="planned", publish_at=database_now())
     publish_due()
     assert len({m["headers"]["id"] for m in sent_messages()}) == 2
-
-
-def test_three_publishers_at_once_send_each_run_once(sent_messages):
-    for _ in range(120):
-        make_run()
-    counts, errors = [], []
-    barrier = threading.Barrier(3)
-
-    def work():
-        try:
-            barrier.wait()
-            while sent := publish_due():
-                counts.append(sent)
-        except Exception as error:
-            errors.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    publish_due()
-    assert errors == []
-    ids = [m["headers"]["run_id"] for m in sent_messages()]
-    assert len(ids) == len(set(ids)) == 120
