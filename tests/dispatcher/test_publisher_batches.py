@@ -1,5 +1,6 @@
 """Many runs at once: a broker that goes away in the middle, and publishers side by side."""
 
+import itertools
 import threading
 import time
 from datetime import timedelta
@@ -247,7 +248,7 @@ def test_what_others_are_taking_at_this_moment_is_not_taken(crew, monkeypatch):
             taken = crew.at_once(*[take] * crew.size)
         assert len(arrived) == crew.size
         assert all_here.is_set() or not skips  # the race took place
-        assert sorted(sum(taken, [])) == sorted(run.pk for run in runs)
+        assert sorted(itertools.chain(*taken)) == sorted(run.pk for run in runs)
         TaskRun.objects.all().delete()
 
 
@@ -279,7 +280,5 @@ def test_three_publishers_at_once_send_each_run_once(crew, sent_messages, monkey
         assert sorted(run_ids(sent_messages())) == sorted(str(run.pk) for run in runs)
         TaskRun.objects.all().delete()
     spans.sort()
-    together = sum(
-        this[1] > following[0] for this, following in zip(spans, spans[1:], strict=False)
-    )
+    together = sum(this[1] > following[0] for this, following in itertools.pairwise(spans))
     assert together > 10  # the race took place
