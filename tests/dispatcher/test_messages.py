@@ -176,3 +176,18 @@ def test_an_eta_that_the_queue_does_not_take_is_put_off_never_brought_forward(
     assert tried == [run.start_at, NOW + 3 * S]
     (message,) = sent_messages()
     assert datetime.fromisoformat(message["headers"]["eta"]) == NOW + 3 * S
+
+
+def test_a_message_that_cannot_be_made_for_another_reason_is_not_sent_ahead_of_its_time(
+    sent_messages, monkeypatch
+):
+    def refuse(app, producer, run, queue, eta):
+        tried.append(eta)
+        raise ValueError("not a message")
+
+    tried, run = [], due_run(start_at=NOW + 60 * S)
+    monkeypatch.setattr(publisher, "_send_task", refuse)
+    assert publisher.publish([run], NOW) == 0
+    assert set(tried) == {run.start_at}
+    run.refresh_from_db()
+    assert (run.status, run.reason) == ("failed", "not_publishable")

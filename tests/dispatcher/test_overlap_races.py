@@ -297,7 +297,11 @@ def test_a_claim_waits_for_a_cancellation_that_is_not_committed_yet(
     task = schedule(policy)
     holder, follower = published(task, 2)
     assert start(holder) is not None
+    turn = only(published(task, 1))
+    TaskRun.objects.filter(pk=turn.pk).update(trigger="backfill")
+    assert start(turn) is None  # it waits for its turn, and is woken by the end of the holder
     cancelled, claiming = threading.Event(), threading.Event()
+    sent_before_the_commit: list[str] = []
 
     def cancel_in_a_transaction() -> bool:
         with transaction.atomic():
@@ -305,6 +309,7 @@ def test_a_claim_waits_for_a_cancellation_that_is_not_committed_yet(
             cancelled.set()
             assert claiming.wait(60)
             threading.Event().wait(0.2)  # let it reach the database; nothing rests on the time
+            sent_before_the_commit.extend(inbox())
         return done
 
     def claim() -> UUID | None:
@@ -316,6 +321,8 @@ def test_a_claim_waits_for_a_cancellation_that_is_not_committed_yet(
     assert done is True
     assert token is not None
     assert (fresh(holder).status, fresh(follower).status) == ("cancelled", "running")
+    assert sent_before_the_commit == []
+    assert inbox(1) == [str(turn.pk)]
 
 
 # What rescue makes of those that wait -------------------------------------------------------------

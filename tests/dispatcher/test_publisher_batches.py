@@ -210,6 +210,21 @@ def test_the_mark_says_when_rescue_looks_again(sent_messages, distance):
     assert before - S <= run.published_at <= after
 
 
+def test_runs_of_several_attempts_and_leases_are_all_marked(sent_messages):
+    now = database_now()
+    runs = []
+    for attempt, seconds in ((0, 10), (0, 20), (1, 10), (2, 10), (3, 20)):
+        runs += due_runs(1, attempt=attempt, status="retrying", publish_at=now + seconds * S)
+    assert publisher.publish(runs, now) == 5
+    assert len(sent_messages()) == 5
+    rows = TaskRun.objects.all()
+    assert set(rows.values_list("status", flat=True)) == {"retrying"}
+    assert None not in rows.values_list("published_at", flat=True)
+    assert all(
+        publish_at >= now + 29 * S for publish_at in rows.values_list("publish_at", flat=True)
+    )
+
+
 # Several publishers -------------------------------------------------------------------------------
 
 
