@@ -10,7 +10,7 @@ from scheduling.schedules import Schedule, Span, missed, newest, slots_between
 #: The most slots that `run_all` catches up on; older ones are missed.
 CATCH_UP_LIMIT = 1000
 
-RETRY_CEILING = timedelta(hours=1)
+RETRY_CEILING_SECONDS = 3600
 RERUN_LIMIT = 3
 
 _INSTANT = timedelta(microseconds=1)
@@ -168,5 +168,7 @@ def retry_delay(base_seconds: int, attempt: int, *, backoff: bool) -> timedelta:
     when it doubles."""
     if not backoff:
         return timedelta(seconds=base_seconds)
+    # In whole numbers: what is doubled 30 times may be more than a timedelta holds.
     doubled = base_seconds * 2 ** min(attempt - 1, 30)
-    return min(timedelta(seconds=doubled), max(RETRY_CEILING, timedelta(seconds=base_seconds)))
+    ceiling = max(RETRY_CEILING_SECONDS, base_seconds)
+    return timedelta(seconds=min(doubled, ceiling))
