@@ -218,6 +218,12 @@ def test_a_schedule_that_ended_on_a_slot_has_no_next_one():
     assert (found.runs, found.next_run_at) == ((NOON, NOON + MINUTE), None)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_schedule_that_ended_before_its_next_slot_has_nothing(policy):
+    found = plan(policy, NOON, late=HOUR, window=minutely(ends_at=NOON - INSTANT))
+    assert (found.runs, found.missed, found.used, found.next_run_at) == ((), None, 0, None)
+
+
 def test_a_late_one_time_job_has_nothing_after_it():
     once = Window(OneTime(NOON))
     assert plan("run_latest", NOON, late=HOUR, window=once).runs == (NOON,)
@@ -236,7 +242,7 @@ def test_a_late_one_time_job_has_nothing_after_it():
     allowed=st.none() | st.integers(0, 80),
     policy=st.sampled_from(POLICIES),
 )
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 def test_each_slot_runs_or_is_missed_as_the_rules_say(
     every, late, fraction, ahead, grace, ends, allowed, policy
 ):
