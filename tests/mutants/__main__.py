@@ -85,8 +85,10 @@ class Slot:
         return answer
 
     def close(self) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self.process.communicate(timeout=60)
+        """End the process, whatever it is at, and remove the copy."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=60)
         shutil.rmtree(self.root, ignore_errors=True)
 
 
