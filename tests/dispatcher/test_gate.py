@@ -205,7 +205,7 @@ def test_in_somebodys_transaction_the_connection_is_theirs_and_stays():
         theirs = connection.connection
         with connection.execute_wrapper(Fault(times=9)), pytest.raises(gate.Vetoed):
             gate.enter(request_for(run))
-        assert connection.connection is theirs
+        assert (connection.connection, connection.closed_in_transaction) == (theirs, False)
         transaction.set_rollback(True)
 
 

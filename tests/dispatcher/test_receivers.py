@@ -12,7 +12,7 @@ from celery.exceptions import Reject, Retry, SoftTimeLimitExceeded
 from django.db import OperationalError, connection
 from kombu.exceptions import OperationalError as BrokerError
 
-from dispatcher import gate, logs, receivers, record
+from dispatcher import connections, gate, logs, receivers, record
 from dispatcher.models import TaskRun
 from scheduling.clock import database_now
 from tests.dispatcher.rows import OK
@@ -140,6 +140,21 @@ def test_the_lines_of_a_run_are_kept_while_a_task_that_is_no_run_ends(run, sende
     receivers.on_postrun(SimpleNamespace(request=Context(id="x")), state="SUCCESS")
     receivers.on_success(sender, result=None)
     assert columns(run, "log") == ("a line\n",)
+
+
+@pytest.mark.parametrize("headers", [{}, {"run_id": "x"}])
+def test_before_any_other_task_every_connection_is_looked_after(monkeypatch, headers):
+    asked = []
+    monkeypatch.setattr(connections, "look_after", lambda **options: asked.append(options))
+    receivers.on_prerun(task=SimpleNamespace(request=Context(**headers)))
+    assert asked == [{"but_not": None}]
+
+
+def test_before_a_run_the_default_one_is_left_to_the_gate(monkeypatch, sender):
+    asked = []
+    monkeypatch.setattr(connections, "look_after", lambda **options: asked.append(options))
+    receivers.on_prerun(task=sender)
+    assert asked == [{"but_not": "default"}]
 
 
 # The task's own retry -----------------------------------------------------------------------------

@@ -153,6 +153,12 @@ def test_the_next_attempt_of_a_message_that_was_refused_is_not_sent_ahead(sent_m
     assert values(run)["publish_at"] == values(run)["start_at"]
 
 
+def test_where_a_refused_message_waits_for_nothing_the_next_one_is_sent_at_once(sent_messages):
+    run = make(job(max_retries=1, retry_delay_seconds=0), status="published", attempt=0)
+    assert record.refuse(run.pk, 0, End(Status.FAILED, "not_registered")) is True
+    assert [m["headers"]["attempt"] for m in sent_messages()] == [2]
+
+
 # Who may say so -----------------------------------------------------------------------------------
 
 
@@ -247,6 +253,15 @@ def test_a_waiting_run_that_was_refused_keeps_nothing(told):
     assert told == [(run.pk, "failed")]
 
 
+@needs_rows
+def test_who_looked_at_an_earlier_attempt_ends_no_later_one(told):
+    run = make(job(), status="retrying", attempt=2, token=None)
+    TaskRun.objects.filter(pk=run.pk).update(attempt=3)  # meanwhile
+    before = values(run)
+    assert record.end_or_retry(run, FAILED) is False
+    assert (values(run), told) == (before, [])
+
+
 # What follows an end ------------------------------------------------------------------------------
 
 
@@ -256,6 +271,14 @@ def test_who_waits_for_a_run_is_published_when_it_ends(sent_messages, write):
     holder = make(task, holds=task.pk)
     waiter = make(task, status="published", attempt=0, token=None, waits=task.pk, slot=None)
     assert write(holder.pk, holder.token, SUCCEEDED if write is record.succeed else FAILED)
+    assert [m["headers"]["run_id"] for m in sent_messages()] == [str(waiter.pk)]
+
+
+def test_who_waits_is_published_when_the_attempt_between_two_is_refused(sent_messages):
+    task = job(overlap_policy="queue_one")
+    holder = make(task, holds=task.pk, status="retrying", attempt=2, token=None)
+    waiter = make(task, status="published", attempt=0, token=None, waits=task.pk, slot=None)
+    assert record.refuse(holder.pk, 2, FAILED) is True
     assert [m["headers"]["run_id"] for m in sent_messages()] == [str(waiter.pk)]
 
 
@@ -306,6 +329,13 @@ class Away:
 
 def test_an_end_is_written_at_once_where_it_can_be(kept):
     end = Away(0)
+    record.write_or_keep(end)
+    assert (end.done, len(kept)) == (["end"], 0)
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_an_end_that_only_met_a_dead_connection_is_written_at_once(kept, error):
+    end = Away(2, error=error)
     record.write_or_keep(end)
     assert (end.done, len(kept)) == (["end"], 0)
 

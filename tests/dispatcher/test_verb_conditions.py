@@ -235,6 +235,17 @@ def test_the_attempt_that_ended_is_kept_as_it_was(run):
     }
 
 
+def test_an_attempt_is_left_only_where_it_can_be_kept(run, monkeypatch):
+    def fail(self, **options):
+        raise ValueError("no room")
+
+    before = values(run)
+    monkeypatch.setattr(RunAttempt, "save", fail)
+    with pytest.raises(ValueError, match="no room"):
+        try_again(run)
+    assert values(run) == before
+
+
 def test_a_first_message_that_no_worker_could_take_was_the_first_attempt(task):
     refused = full_row(task, 2, status="published", attempt=0, token=None, claimed_at=None)
     assert try_again(refused) is True

@@ -19,7 +19,6 @@ from django.db import OperationalError, connection
 import dispatcher
 from dispatcher import gate, receivers, record, run_finished, worker
 from dispatcher.models import Status, TaskRun, Worker
-from dispatcher.models.verbs import TaskRunQuerySet
 from scheduling.clock import database_now
 from tests.dispatcher.rows import OK, job
 from tests.dispatcher.test_verb_conditions import values
@@ -113,14 +112,6 @@ def test_a_worker_is_written_down_once_and_again_when_its_row_is_gone(active):
     heart.beat()  # finds that nobody knows it
     heart.beat()
     assert Worker.objects.get().pk == heart.worker.pk
-
-
-def test_an_idle_worker_asks_nothing_of_the_runs(active, monkeypatch):
-    monkeypatch.setattr(TaskRunQuerySet, "renew_leases", None)
-    active(None)
-    heart = heart_of()
-    heart.beat()
-    assert Worker.objects.get().lease_until > database_now()
 
 
 @pytest.mark.parametrize("error", [OperationalError, ValueError])
@@ -292,7 +283,7 @@ def silent(monkeypatch):
     """Celery's own part of a request, which needs a worker around it, does nothing."""
     did = []
     for name in ("on_timeout", "on_failure", "_announce_revoked"):
-        monkeypatch.setattr(Request, name, lambda self, *a, _name=name: did.append(_name))
+        monkeypatch.setattr(Request, name, lambda self, *a, _n=name: did.append(_n) or a)
     return did
 
 
@@ -348,6 +339,12 @@ def test_what_the_process_tells_itself_is_not_told_for_it(silent, error):
     run = make()
     request_of(run).on_failure(failure(error))
     assert (outcome(run), silent) == (("running", ""), ["on_failure"])
+
+
+def test_celery_is_told_what_it_would_have_been(silent):
+    einfo = failure(WorkerLostError("gone"))
+    assert request_of(None).on_failure(einfo, False, True) == (einfo, False, True)
+    assert request_of(None).on_failure(einfo) == (einfo, True, False)
 
 
 @pytest.mark.parametrize("headers", [{"attempt": 2}, {"retries": 1}, {"run_id": "x"}])
