@@ -1,6 +1,7 @@
 """What Celery's signals say of a run, in the process that ran it."""
 
 import os
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -176,6 +177,22 @@ def test_its_own_retry_waits_for_the_time_that_the_task_gave(run, request_, when
     assert columns(run, "start_at", "publish_at") == (start_at, start_at + 30 * S)
     assert "again" in values(run)["exception"]
     assert values(run)["log"] == "a line\n"
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch):
+    """A process whose local time is not UTC."""
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("when", [NOON.replace(tzinfo=None), "2026-01-05T12:00:00"])
+def test_a_time_without_a_zone_is_utc_as_celery_means_it(run, request_, far_from_utc, when):
+    receivers.on_retry(request=request_, reason=Retry("again", when=when))
+    assert columns(run, "start_at") == (NOON,)
 
 
 @pytest.mark.parametrize(("when", "seconds"), [(600, 600), (0.5, 0.5), (None, 0), ("none", 0)])
