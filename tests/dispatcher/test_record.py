@@ -209,6 +209,16 @@ def test_the_other_end_is_no_repetition(told, written):
 
 
 @needs_rows
+@pytest.mark.parametrize("written", ["succeeded", "failed"])
+def test_an_end_whose_answer_was_lost_is_repeated_and_told_of(told, written):
+    run = make(job(), status=written)
+    say, end = (record.succeed, SUCCEEDED) if written == "succeeded" else (record.fail, FAILED)
+    before = values(run)
+    assert say(run.pk, run.token, end) is True
+    assert (values(run), told) == (before, [(run.pk, written)])
+
+
+@needs_rows
 def test_the_process_without_the_token_ends_only_what_its_message_started(told):
     run = make(job(), attempt=2, retries=1)
     asked = {"run_id": run.pk, "attempt": 2, "retries": 1, "message_id": "m"}
