@@ -112,6 +112,13 @@ def test_the_questions_about_a_window_agree_with_a_list(
         assert until == end or until >= slots[count - 1]
 
 
+def test_slots_a_second_apart_are_cut_at_each_count():
+    window = Window(Interval(S, NOON))
+    for count in range(1, 60):
+        until = window.until_count(NOON - INSTANT, NOON + 59 * S, count)
+        assert window.span(NOON - INSTANT, until).count == count
+
+
 def test_a_downtime_of_years_is_cut_at_the_count_too():
     window = Window(Cron("*/7 * * * * *"))
     until = window.until_count(NOON, NOON + timedelta(days=3650), 100_000)
@@ -157,6 +164,12 @@ def test_a_slot_an_instant_older_than_its_grace_is_late(policy, runs, missed):
     assert late.missed == (Span(NOON, NOON, 1) if missed else None)
     assert late.used == 2
     assert late.next_run_at == NOON + 2 * MINUTE
+
+
+def test_skip_runs_the_slot_that_is_as_old_as_its_grace_beside_a_late_one():
+    found = plan("skip", NOON, late=GRACE + MINUTE, ahead=timedelta(0))
+    assert found.runs == (NOON + MINUTE, NOON + 2 * MINUTE)
+    assert found.missed == Span(NOON, NOON, 1)
 
 
 @pytest.mark.parametrize("extra", [0, 1, 2])
