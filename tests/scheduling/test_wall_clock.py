@@ -37,6 +37,8 @@ EXPRESSIONS = [
     "0 12 1-7 * MON",
     "0 12 ? * 6,7",
     "0 12 *,L * 1#2,SAT",
+    "0 12 */10,L * MON-FRI",
+    "0 12 */15,L * SUN,5L",
     "0 12 1-31 * 1#2",
     "0 12 13 * 0-6",
     "0 12 * 1-11 0",
@@ -117,6 +119,8 @@ def test_each_match_is_found_to_the_second_from_both_sides(expression, year):
         ("0 0 */29 2 1#5", False),
         ("0 0 */7 * 1#2", True),  # the 8th
         ("0 0 */14 * 1#2", False),  # 1, 15, 29
+        ("0 0 */27 2 1#4", True),  # the 28th ends the fourth week
+        ("0 0 */13 2 1#3", False),  # 1, 14, 27: the 14th ends the second
         ("0 0 */21 2 1L", True),  # 22 February, where the year is no leap year
         ("0 0 */20 2 1L", False),
         ("0 0 */21 6 1L", False),  # the last seven days are 24 to 30
