@@ -5,7 +5,6 @@ and stay; every other one of the old definition is gone, renewed or cancelled wh
 """
 
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -15,6 +14,7 @@ from dispatcher.models import Status, TaskRun, Trigger
 from dispatcher.models.status import UNSTARTED
 from dispatcher.models.verbs import TaskRunQuerySet
 from scheduling import edits, reading
+from scheduling.after_commit import after_commit
 from scheduling.locking import locked
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError, Span
@@ -39,7 +39,7 @@ def follow(change: Change, **signal: Any) -> None:
         _detach(change.old)
     if runs and not held:
         # Robust: the change is committed, and whatever publishing meets, rescue makes up for.
-        transaction.on_commit(partial(publisher.publish_or_leave, runs, change.now), robust=True)
+        after_commit(publisher.publish_or_leave, runs, change.now)
 
 
 def _is_free(change: Change) -> bool:

@@ -5,16 +5,16 @@ Two unique columns decide it on every database: `holds`, taken by the claim itse
 
 import logging
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 from celery import current_app
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from dispatcher import publisher
 from dispatcher.models import Status, TaskRun, Trigger
 from dispatcher.models.verbs import Claim
 from dispatcher.signals import announce
+from scheduling.after_commit import after_commit
 from scheduling.clock import database_now
 from scheduling.locking import TRIES
 from scheduling.models import ScheduledTask
@@ -121,7 +121,7 @@ def wake(scheduled_task_id: int | None) -> None:
     waiter = TaskRun.objects.not_held().filter(waits=scheduled_task_id).first()
     waiter = waiter or TaskRun.objects.not_held().taking_turns(scheduled_task_id).first()
     if waiter is not None:
-        transaction.on_commit(partial(_publish, waiter.pk), robust=True)
+        after_commit(_publish, waiter.pk)
 
 
 def _publish(run_id: UUID) -> None:

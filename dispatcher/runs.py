@@ -6,7 +6,6 @@ Each commits its rows first and publishes on commit: in a transaction that rolls
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -18,6 +17,7 @@ from dispatcher import overlap, publisher, record
 from dispatcher.drafts import new_run, publish_time
 from dispatcher.models import Status, TaskRun, Trigger
 from scheduling import reading, registry
+from scheduling.after_commit import after_commit
 from scheduling.cleaning import schedule_error
 from scheduling.clock import database_now
 from scheduling.locking import TRIES, retry_contention
@@ -179,13 +179,13 @@ def _cancel_running(run: TaskRun, who: str) -> bool:
     if running is None or not TaskRun.objects.all().cancel_running(running, "by_person", by=who):
         return False
     overlap.wake(running.holds)
-    transaction.on_commit(partial(overlap.terminate, running), robust=True)
+    after_commit(overlap.terminate, running)
     return True
 
 
 def _cancelled(run: TaskRun) -> None:
     logger.info("Run %s was cancelled", run.pk, extra={"action": "cancelled", "run": str(run.pk)})
-    transaction.on_commit(partial(record.announce, run.pk), robust=True)
+    after_commit(record.announce, run.pk)
 
 
 def _of(
@@ -211,7 +211,7 @@ def _check_readable(task: ScheduledTask) -> None:
 def _start(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
     with transaction.atomic():
         TaskRun.objects.bulk_create(runs, batch_size=500)
-        transaction.on_commit(partial(publisher.publish_or_leave, runs, now), robust=True)
+        after_commit(publisher.publish_or_leave, runs, now)
     return runs
 
 

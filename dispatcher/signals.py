@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import transaction
 from django.dispatch import Signal
 
+from scheduling.after_commit import after_commit
 from scheduling.locking import locked, retry_contention
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _send(run: "TaskRun") -> None:
 def announce_on_commit(run_ids: Sequence[UUID]) -> None:
     """As `announce_all`, once the transaction that ended them is committed."""
     if run_ids and is_listened_to():
-        transaction.on_commit(partial(announce_all, run_ids), robust=True)
+        after_commit(announce_all, run_ids)
 
 
 @retry_contention

@@ -7,13 +7,13 @@ late, as after an outage of the scheduler.
 
 import logging
 from datetime import datetime
-from functools import partial
 from typing import Any, ClassVar, cast
 
 from django.db import IntegrityError, models, transaction
 from django.db.models import Exists, Q
 from django.utils.translation import gettext_lazy as _
 
+from scheduling.after_commit import after_commit
 from scheduling.clock import DatabaseNow, database_now
 from scheduling.signals import everything_resumed
 
@@ -88,5 +88,5 @@ def resume_everything(*, by: Any = None) -> bool:
     if not resumed:
         return False
     logger.warning("Everything is resumed by %s", who, extra={"action": "everything_resumed"})
-    transaction.on_commit(partial(everything_resumed.send_robust, sender=Stop), robust=True)
+    after_commit(everything_resumed.send_robust, sender=Stop)
     return True

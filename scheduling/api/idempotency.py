@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, ClassVar, cast
 
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -19,6 +18,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from scheduling.after_commit import after_commit
 from scheduling.api.handling import Handling
 from scheduling.api.models import IdempotencyKey, digest_of
 from scheduling.clock import database_now
@@ -104,7 +104,7 @@ def _first_time(
         row.headers = {name: response[name] for name in _HEADERS if name in response}
         row.body = JSONRenderer().render(response.data).decode()
         row.save(update_fields=["status", "headers", "body"])
-        transaction.on_commit(partial(forget_old, now), robust=True)
+        after_commit(forget_old, now)
         return response
 
 
