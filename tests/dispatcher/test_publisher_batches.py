@@ -229,9 +229,10 @@ def test_runs_of_several_attempts_and_leases_are_all_marked(sent_messages):
 
 
 def test_taking_leases_the_oldest_starts_for_half_a_minute_and_touches_no_other():
-    runs = due_runs(5)
     before = database_now()
-    taken = publisher.take(TaskRun.objects.publishable(before), 3)
+    made = [run for seconds in range(5) for run in due_runs(1, start_at=before - seconds * S)]
+    runs = made[::-1]  # the last one made starts first
+    taken = publisher.take(TaskRun.objects.publishable(database_now()), 3)
     after = database_now()
     assert [run.pk for run in taken] == [run.pk for run in runs[:3]]
     leases = {run.publish_at for run in taken}
