@@ -89,9 +89,10 @@ def run_ids(messages):
 
 
 def test_a_skipped_run_names_the_holder_of_its_own_schedule_and_is_told_of_once(make, told):
-    task, other = make("skip"), make("skip")
-    holder_of(other)
+    task, earlier, later = make("skip"), make("skip"), make("skip")
+    holder_of(earlier)
     holder, run = holder_of(task), run_of(task)
+    holder_of(later)
     assert start(run) is None
     run = fresh(run)
     assert (run.status, run.reason) == ("skipped", "overlap")

@@ -74,6 +74,7 @@ def test_what_starts_within_the_horizon_is_sent_at_once_and_the_rest_is_not(
     if sent:
         assert fresh(run).published_at is not None
     assert run.start_at >= now  # never in the past: its lateness would be that of the request
+    assert run.scheduled_for == run.start_at
 
 
 @pytest.mark.django_db(transaction=True)
