@@ -214,10 +214,16 @@ def test_a_rule_that_cannot_be_read_owes_nothing_and_is_edited_all_the_same(now)
 
 def test_what_fails_in_planning_sets_the_row_aside_and_the_edit_is_kept(now, monkeypatch):
     task = bare(now)
-    monkeypatch.setattr(planner, "plan_locked", lambda row, now: 1 / 0)
+
+    def fail_half_way(row, now):
+        ScheduledTask.objects.filter(pk=row.pk).keep(slots_used=99)
+        return 1 / 0
+
+    monkeypatch.setattr(planner, "plan_locked", fail_half_way)
     edit(task)
     task.refresh_from_db()
     assert (task.queue, task.revision, task.state_reason) == ("other", 2, "set_aside")
+    assert task.slots_used == 0  # what was half done is undone
     assert task.state_reason_params["code"] == "ZeroDivisionError"
 
 
@@ -242,6 +248,22 @@ def test_under_a_stop_nothing_is_planned_or_published(
     assert callbacks == []
     made.refresh_from_db()
     assert (made.enabled, made.next_run_at is not None) == (True, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_under_a_stop_what_is_owed_is_renewed_and_waits(sent_messages, now, monkeypatch):
+    task = bare(now, starts_at=now + HOUR)
+    run_at(now - 20 * S, task, "published", slot=now - 20 * S)
+    pause_everything()
+    sent_messages()
+    sent, publish = [], publisher.publish_or_leave
+    monkeypatch.setattr(
+        publisher, "publish_or_leave", lambda runs, now: sent.extend(runs) or publish(runs, now)
+    )
+    edit(task)
+    renewed = task.runs.get()
+    assert (renewed.status, renewed.queue) == ("planned", "other")
+    assert (sent, sent_messages()) == ([], [])
 
 
 @pytest.mark.django_db(transaction=True)
