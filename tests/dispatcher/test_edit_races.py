@@ -6,11 +6,13 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.db import OperationalError
 
 from dispatcher import planner
 from dispatcher.models import TaskRun
 from scheduling.clock import database_now
 from scheduling.models import ScheduledTask
+from scheduling.signals import schedule_changed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent_messages")]
 
@@ -200,3 +202,44 @@ def test_an_edit_and_the_planner_at_once_leave_one_run_of_each_slot(crew, verb):
         assert {(run.revision, run.queue) for run in task.runs.all()} == {(task.revision, queue)}
         assert task.slots_used == len(slots)
         assert max(slots) < task.next_run_at
+
+
+# The victim of a deadlock -------------------------------------------------------------------------
+
+VERBS = {
+    "save": lambda task: save(task, queue="other")(),
+    "update": lambda task: update(task, queue="other")(),
+    "pause": lambda task: stored(task).pause(),
+    "resume": lambda task: (stored(task).pause(), stored(task).resume()),
+    "skip_next": lambda task: stored(task).skip_next(),
+    "unskip": lambda task: stored(task).unskip(stored(task).skip_next()),
+    "delete": lambda task: stored(task).delete(),
+}
+
+
+@pytest.fixture
+def victim():
+    """Every second change of a schedule is chosen as the victim of a deadlock; the first is."""
+    chosen = []
+
+    def be_chosen(change, **signal):
+        chosen.append(change)
+        if len(chosen) % 2:
+            raise OperationalError(1213, "Deadlock found when trying to get lock")
+
+    schedule_changed.connect(be_chosen)
+    yield chosen
+    schedule_changed.disconnect(be_chosen)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_edit_that_the_database_chose_as_the_victim_is_tried_again(request, verb):
+    task = job()
+    chosen = request.getfixturevalue("victim")
+    entries = ScheduledTask.history.count()
+    VERBS[verb](task)
+    edits = len(chosen) // 2  # each was tried twice, and took place once
+    assert len(chosen) == 2 * edits > 0
+    assert ScheduledTask.history.count() == entries + edits
+    if verb != "delete":
+        assert stored(task).revision == 1 + edits
