@@ -151,7 +151,7 @@ def test_the_distance_doubles_up_to_a_quarter_of_an_hour(sent_messages, now, ove
 def test_what_waits_in_the_queue_is_a_backlog_and_only_what_is_missing_is_sent(sent_messages, now):
     waiting = [unstarted(now, 100 - number, name="has a message") for number in range(4)]
     publisher.publish(waiting, now)
-    TaskRun.objects.update(publish_at=now + 600 * S)  # they have been looked at
+    TaskRun.objects.update(publish_at=now)  # it is time to look at all of them
     for overdue in (300, 200, 150):
         unstarted(now, overdue, name=f"{overdue} s late")
     assert rescue.publish_again(now) == 3
@@ -330,6 +330,20 @@ def test_a_step_that_fails_keeps_no_other_and_is_raised(
         "pause_failing": paused == [1],
     }
     assert done == {step: step != failing for step in STEPS}
+
+
+def test_of_several_steps_that_fail_the_first_is_raised(now, monkeypatch):
+    def failing(step):
+        def fail(*args):
+            raise RuntimeError(f"{step} fails")
+
+        return fail
+
+    for step in ("expire", "publish_again"):
+        monkeypatch.setattr(rescue, step, failing(step))
+    monkeypatch.setattr(rescue.failures, "pause_failing", failing("pause_failing"))
+    with pytest.raises(RuntimeError, match="expire fails"):
+        rescue.rescue(now)
 
 
 def test_a_pass_says_what_it_did(sent_messages, steady, now):
