@@ -7,6 +7,7 @@ from django.db import transaction
 
 from dispatcher import signals
 from dispatcher.models import Status, TaskRun
+from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.signals import run_finished
 from scheduling.clock import database_now
 from tests.dispatcher.rows import OK
@@ -123,3 +124,17 @@ def test_what_a_receiver_raises_is_logged_and_reaches_nobody(told, caplog):
     assert told == [("a", "cancelled")]
     assert "A receiver of run_finished failed" in caplog.text
     assert "a receiver of the user's" in caplog.text
+
+
+def test_a_run_that_comes_to_the_selection_meanwhile_does_not_end_untold(told, monkeypatch):
+    close_rows = TaskRunQuerySet.close
+
+    def add_one_first(rows, *args, **params):
+        row("came meanwhile")
+        return close_rows(rows, *args, **params)
+
+    row("a")
+    monkeypatch.setattr(TaskRunQuerySet, "close", add_one_first)
+    assert close(TaskRun.objects.all()) == 1
+    assert told == [("a", "cancelled")]
+    assert TaskRun.objects.get(name="came meanwhile").status == "planned"
