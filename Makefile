@@ -59,7 +59,7 @@ slow: $(VENV)/dev.stamp ## the tests that take longer
 
 openapi: $(VENV)/dev.stamp ## write docs/openapi.yaml anew, from the code
 	$(CHECK_ENV) $(BIN)/python manage.py spectacular --validate --fail-on-warn --lang en \
-		--custom-settings dispatcher.api.description.SETTINGS --file docs/openapi.yaml
+		--custom-settings dispatcher.api.openapi.description.SETTINGS --file docs/openapi.yaml
 
 mutants: $(VENV)/dev.stamp ## does the suite notice a careless change? A sample; ARGS="--all", "--only gate", "--seed 7"
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -48,8 +48,10 @@ def fill(rows: int, due: int) -> dict[str, Any]:
 def tick(rows: int, due: int) -> dict[str, Any]:
     """Seconds of one tick in a process that has ticked once, and what it left behind."""
     import project.celery  # noqa: F401 - the app that publishes
-    from dispatcher import planner, publisher, tick
+    from dispatcher import tick
     from dispatcher.models import Tick
+    from dispatcher.plan import planner
+    from dispatcher.publish import publisher
     from scheduling.models import ScheduledTask
 
     coming = ScheduledTask.objects.filter(name__startswith="due ")

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dispatcher.installation import install
     from dispatcher.runs import backfill, cancel, rerun, run_now, run_task
     from dispatcher.signals import run_finished
+    from dispatcher.worker.installation import install
 
 __all__ = ["backfill", "cancel", "install", "rerun", "run_finished", "run_now", "run_task"]
 
-_HOMES = {"install": "dispatcher.installation", "run_finished": "dispatcher.signals"}
+_HOMES = {"install": "dispatcher.worker.installation", "run_finished": "dispatcher.signals"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,10 @@ class DispatcherConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from dispatcher import checks  # noqa: F401  (registers itself)
-        from dispatcher.changes import follow
+        from dispatcher.follow_edits import follow
         from dispatcher.tasks import tick_soon
-        from scheduling.signals import everything_resumed, schedule_changed
+        from dispatcher.watch import checks  # noqa: F401  (registers itself)
+        from scheduling.edits import everything_resumed, schedule_changed
 
         schedule_changed.connect(follow, dispatch_uid="dispatcher.follow")
         everything_resumed.connect(tick_soon, dispatch_uid="dispatcher.tick_soon")

@@ -13,15 +13,15 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from dispatcher import overlap, publisher, record
-from dispatcher.drafts import new_run, publish_time
 from dispatcher.models import Status, TaskRun, Trigger
-from scheduling import reading, registry
-from scheduling.after_commit import after_commit
-from scheduling.cleaning import schedule_error
-from scheduling.clock import database_now
-from scheduling.locking import TRIES, retry_contention
-from scheduling.models import ScheduledTask
+from dispatcher.plan.new_runs import new_run, publish_time
+from dispatcher.publish import publisher
+from dispatcher.worker import overlap, record
+from scheduling import registry
+from scheduling.database import TRIES, database_now, retry_contention
+from scheduling.database.after_commit import after_commit
+from scheduling.edits import schedule_error
+from scheduling.models import ScheduledTask, spoilt_rows
 from scheduling.schedules import ScheduleError
 
 logger = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ def _of(
 
 def _check_readable(task: ScheduledTask) -> None:
     try:
-        reading.check_readable(task)
+        spoilt_rows.check_readable(task)
     except ScheduleError as error:  # or it would run with a stand-in for its arguments
         raise ValidationError({error.field: schedule_error(error)}) from error
 
@@ -227,7 +227,7 @@ def _replace_arguments(
 
 
 def _check_arguments(task: str, args: Sequence[Any], kwargs: Any) -> None:
-    from scheduling.cleaning import json_problem
+    from scheduling.edits import json_problem
 
     if not isinstance(args, (list, tuple)):
         raise _refusal("args", _("Give a JSON list, for example [1, 2]."), "wrong_shape")

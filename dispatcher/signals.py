@@ -8,8 +8,8 @@ from uuid import UUID
 from django.db import transaction
 from django.dispatch import Signal
 
-from scheduling.after_commit import after_commit
-from scheduling.locking import locked, retry_contention
+from scheduling.database import locked, retry_contention
+from scheduling.database.after_commit import after_commit
 
 if TYPE_CHECKING:
     from dispatcher.models import TaskRun

@@ -12,8 +12,8 @@ logger = logging.getLogger(__name__)
 @shared_task(name="dispatcher.tick", ignore_result=True)
 def tick() -> None:
     """Plan and publish what is due. Sent by beat every minute."""
-    from dispatcher import connections
     from dispatcher.tick import tick
+    from dispatcher.worker import connections
 
     connections.replace_dead()
     tick()
@@ -22,8 +22,8 @@ def tick() -> None:
 @shared_task(name="dispatcher.rescue", ignore_result=True)
 def rescue() -> None:
     """Repair what was lost. Sent by beat every 20 seconds."""
-    from dispatcher import connections
     from dispatcher.tick import rescue_pass
+    from dispatcher.worker import connections
 
     connections.replace_dead()
     rescue_pass()
@@ -32,7 +32,7 @@ def rescue() -> None:
 def tick_soon(**signal: Any) -> None:
     """Ask for a tick now. Receiver of `everything_resumed`; without a broker beat's next one does
     the same work."""
-    from dispatcher.publisher import BROKER_ERRORS, POOL_TIMEOUT
+    from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT
 
     app = app_or_default()
     try:

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from dispatcher import misfire, notices, planner, prune, publisher, rescue
 from dispatcher.models import TaskRun, Tick
-from dispatcher.models.verbs import HORIZON
-from scheduling.clock import database_now
+from dispatcher.models.times import HORIZON
+from dispatcher.plan import misfire, planner
+from dispatcher.publish import publisher
+from dispatcher.upkeep import notices, prune, rescue
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
+from scheduling.schedules.zones import tzdata_version
 from scheduling.trail import Via, acting
-from scheduling.zones import tzdata_version
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,10 @@
 
 from django.urls import path
 
-from dispatcher import views
+from dispatcher.watch import pages
 
 app_name = "dispatcher"
 urlpatterns = [
-    path("healthz", views.healthz, name="healthz"),
-    path("metrics", views.metrics, name="metrics"),
+    path("healthz", pages.healthz, name="healthz"),
+    path("metrics", pages.metrics, name="metrics"),
 ]

@@ -154,8 +154,9 @@ def mo_text(catalog: Catalog) -> bytes:
 def main() -> int:
     """Write both files of each app; say what has no translation yet, and end with 1 if any."""
     missing = 0
-    for app in APPS:
-        catalog, path = updated(app), po_path(app)
+    catalogs = {app: updated(app) for app in APPS}  # read all before any is written
+    for app, catalog in catalogs.items():
+        path = po_path(app)
         path.write_bytes(po_text(catalog))
         path.with_suffix(".mo").write_bytes(mo_text(catalog))
         rest = untranslated(catalog)

@@ -24,9 +24,9 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
-    "scheduling",  # before the admin, into whose pages it puts a banner
-    "dispatcher",
-    "scheduling.api",
+    "scheduling",
+    "dispatcher",  # before the admin, into whose pages it puts a banner
+    "dispatcher.api",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

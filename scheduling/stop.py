@@ -13,9 +13,9 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Exists, Q
 from django.utils.translation import gettext_lazy as _
 
-from scheduling.after_commit import after_commit
-from scheduling.clock import DatabaseNow, database_now
-from scheduling.signals import everything_resumed
+from scheduling.database import DatabaseNow, database_now
+from scheduling.database.after_commit import after_commit
+from scheduling.edits import everything_resumed
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from django.db import DataError, IntegrityError, models, transaction
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
 
-from scheduling.zones import tzdata_version
+from scheduling.schedules.zones import tzdata_version
 
 if TYPE_CHECKING:
     from scheduling.models import ScheduledTask

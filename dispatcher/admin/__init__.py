@@ -2,7 +2,9 @@
 
 from django.contrib import admin
 
-from dispatcher.admin import overview, processes, runs, scheduled_tasks, stop
+from dispatcher.admin import overview, processes, stop
+from dispatcher.admin.run import admin as runs
+from dispatcher.admin.task import admin as scheduled_tasks
 
 __all__ = ["overview", "processes", "runs", "scheduled_tasks", "stop"]
 

@@ -16,17 +16,16 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from dispatcher import stats
-from dispatcher.admin import charts
-from dispatcher.admin.charts import clock
-from dispatcher.admin.reading import run_url, status_badge
-from dispatcher.installation import QUEUE
+from dispatcher.admin.kit import charts
+from dispatcher.admin.kit.charts import clock
+from dispatcher.admin.kit.html import badge, run_url, status_badge
 from dispatcher.models import Status, Tick
 from dispatcher.reasons import describe
-from scheduling.clock import database_now
+from dispatcher.watch import figures
+from dispatcher.worker.installation import QUEUE
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
-from scheduling.pieces import badge
-from scheduling.wording import (
+from scheduling.words import (
     duration_text,
     in_zone,
     moment_text,
@@ -95,10 +94,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 
 def _alive(now: datetime) -> dict[str, Any]:
-    tick, workers, hosts = stats.last_tick(), stats.workers(now), stats.dispatchers(now)
+    tick, workers, hosts = figures.last_tick(), figures.workers(now), figures.dispatchers(now)
     queues = {queue for worker in workers for queue in worker.queues}
-    depths = stats.depths(queues)
-    backlog = stats.waiting(now)
+    depths = figures.depths(queues)
+    backlog = figures.waiting(now)
     problems = _tick_problems(tick, now)
     if depths is None:
         problems.append(_("The broker does not answer. Runs wait in the database meanwhile."))
@@ -111,7 +110,7 @@ def _alive(now: datetime) -> dict[str, Any]:
         "tick_age": _ago(tick.finished_at, now) if tick else "",
         "tick_took": duration_text(tick.finished_at - tick.started_at) if tick else "",  # type: ignore[operator]
         "hosts": hosts,
-        "workers": [(worker, ", ".join(worker.queues)) for worker in workers[: stats.SHOWN]],
+        "workers": [(worker, ", ".join(worker.queues)) for worker in workers[: figures.SHOWN]],
         "worker_count": len(workers),
         "places": sum(worker.concurrency or 1 for worker in workers),
         "depths": depths,
@@ -122,15 +121,15 @@ def _tick_problems(tick: Tick | None, now: datetime) -> list[str]:
     if tick is None or tick.finished_at is None:
         return [_("No tick has ever run. Start one beat and one dispatcher.")]
     age = now - tick.finished_at
-    if age > stats.TICK_LIMIT:
+    if age > figures.TICK_LIMIT:
         text = _("No tick has run for %(time)s. Look whether beat and a dispatcher are alive.")
         return [text % {"time": duration_text(age)}]
     return [_("The last tick said: %(error)s") % {"error": tick.error}] if tick.error else []
 
 
-def _backlog_text(row: stats.Waiting, consumed: set[str], now: datetime) -> str:
+def _backlog_text(row: figures.Waiting, consumed: set[str], now: datetime) -> str:
     params = {
-        "count": f"{row.count}{'+' if row.count >= stats.SAMPLE else ''}",
+        "count": f"{row.count}{'+' if row.count >= figures.SAMPLE else ''}",
         "queue": row.queue or _("default"),
         "time": duration_text(now - row.since) if row.since else "",
     }
@@ -161,26 +160,26 @@ def _rough(later: datetime, earlier: datetime) -> str:
 
 
 def _ran(now: datetime) -> dict[str, Any]:
-    hours = stats.outcomes(charts.hour_start(now, 24))
+    hours = figures.outcomes(charts.hour_start(now, 24))
     labels = [clock(hour.start) for hour in hours]
     totals = {
         status.value: (
             sum(hour.counts[status] for hour in hours),
-            any(hour.counts[status] >= stats.HOUR_LIMIT for hour in hours),
+            any(hour.counts[status] >= figures.HOUR_LIMIT for hour in hours),
         )
-        for status in stats.OUTCOMES
+        for status in figures.OUTCOMES
     }
-    late, running = stats.lateness(now), stats.running()
+    late, running = figures.lateness(now), figures.running()
     return {
         "bars": charts.bars(hours, labels),
         "highest": max(hour.total for hour in hours),
         "hour_labels": labels,
         "capped": any(hour.is_capped for hour in hours),
-        "hour_limit": stats.HOUR_LIMIT,
+        "hour_limit": figures.HOUR_LIMIT,
         "legend": [(s, Status(s).label, n, more) for s, (n, more) in totals.items()],
         "total": sum(n for n, _more in totals.values()),
         "table": [
-            (label, [hour.counts[status] for status in stats.OUTCOMES])
+            (label, [hour.counts[status] for status in figures.OUTCOMES])
             for label, hour in zip(labels, hours, strict=True)
         ][::-1],
         "late": late,
@@ -210,7 +209,7 @@ def _needs_somebody(now: datetime) -> dict[str, Any]:
             "said": state_reason_text(task),
             "when": _ago(task.state_reason_at, now),
         }
-        for task in stats.set_aside()
+        for task in figures.set_aside()
     ]
     rows += [
         {
@@ -223,9 +222,9 @@ def _needs_somebody(now: datetime) -> dict[str, Any]:
             "when": _ago(row.run.finished_at, now),
             "failing_for": _rough(now, row.since),
         }
-        for row in stats.failing()
+        for row in figures.failing()
     ]
-    return {"attention": rows[: 2 * stats.SHOWN], "more_attention": len(rows) > 2 * stats.SHOWN}
+    return {"attention": rows[: 2 * figures.SHOWN], "more_attention": len(rows) > 2 * figures.SHOWN}
 
 
 def _state_badge(task: ScheduledTask) -> str:
@@ -238,8 +237,8 @@ def _task_url(task: ScheduledTask) -> str:
 
 
 def _comes(now: datetime) -> dict[str, Any]:
-    rows, more = stats.upcoming(now)
-    quarter = stats.HOUR / 4
+    rows, more = figures.upcoming(now)
+    quarter = figures.HOUR / 4
     return {
         "upcoming": [
             {

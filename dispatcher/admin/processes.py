@@ -3,9 +3,10 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy
 
-from dispatcher.admin.reading import CappedPaginator, ReadOnlyAdmin, moment_span
+from dispatcher.admin.kit.html import moment_span
+from dispatcher.admin.kit.read_only import CappedPaginator, ReadOnlyAdmin
 from dispatcher.models import Tick, Worker
-from scheduling.wording import duration_text
+from scheduling.words import duration_text
 
 
 @admin.register(Worker)

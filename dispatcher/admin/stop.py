@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 
-from dispatcher.admin.reading import ReadOnlyAdmin, moment_span
+from dispatcher.admin.kit.html import moment_span
+from dispatcher.admin.kit.read_only import ReadOnlyAdmin
 from dispatcher.models import TaskRun
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import Stop, pause_everything, resume_everything
 

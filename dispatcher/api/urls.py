@@ -3,11 +3,11 @@
 from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from dispatcher.api.description import DocsView, SchemaView
-from dispatcher.api.scheduled_tasks import DispatchedTaskViewSet
-from dispatcher.api.views import RunViewSet
-from scheduling.api.missing import missing
-from scheduling.api.registry_views import RegistryViewSet
+from dispatcher.api.kernel.missing import missing
+from dispatcher.api.openapi.description import DocsView, SchemaView
+from dispatcher.api.registry.views import RegistryViewSet
+from dispatcher.api.runs.views import RunViewSet
+from dispatcher.api.tasks.dispatched import DispatchedTaskViewSet
 
 router = SimpleRouter()
 router.register("scheduled-tasks", DispatchedTaskViewSet, basename="scheduled-task")

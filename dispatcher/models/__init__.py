@@ -2,6 +2,7 @@
 
 from dispatcher.models.failing import Failing
 from dispatcher.models.process import Tick, Worker
-from dispatcher.models.run import RunAttempt, Status, TaskRun, Trigger
+from dispatcher.models.run import RunAttempt, TaskRun
+from dispatcher.models.status import Status, Trigger
 
 __all__ = ["Failing", "RunAttempt", "Status", "TaskRun", "Tick", "Trigger", "Worker"]

@@ -16,7 +16,7 @@ from django.db.models import Case, F, Value, When
 from dispatcher.models.run import TaskRun
 from dispatcher.models.status import Status
 from dispatcher.models.verbs import RELEASED
-from scheduling.clock import DatabaseNow
+from scheduling.database import DatabaseNow
 
 # Move `next_run_at` ------------------------------------------------------------------------------
 

@@ -1,18 +1,14 @@
 """`Worker`, a worker process that has lived, and `Tick`, one pass of the scheduler."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from scheduling.clock import DatabaseNow, database_in
-
-#: How long a worker's word holds. Three renewals (every 10 s) may fail before it is broken.
-LEASE = timedelta(seconds=45)
-#: A longer pause between rescue passes means that nobody could renew or judge.
-RESCUE_GAP = timedelta(seconds=60)
+from dispatcher.models.times import LEASE, RESCUE_GAP
+from scheduling.database import DatabaseNow, database_in
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):

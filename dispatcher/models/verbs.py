@@ -16,24 +16,14 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce, Concat, Greatest, Right
 
 from dispatcher import conf
-from dispatcher.models.process import LEASE
 from dispatcher.models.status import ACTIVE, ENDED, UNSTARTED, WAITING, Status, Trigger
-from scheduling.clock import DatabaseNow, database_in
-from scheduling.locking import retry_contention
+from dispatcher.models.times import HORIZON, LEASE, UNSTARTED_GRACE
+from scheduling.database import DatabaseNow, database_in, retry_contention
 from scheduling.models import ScheduledTask
 from scheduling.stop import is_everything_paused
 
 if TYPE_CHECKING:
     from dispatcher.models.run import TaskRun
-
-#: How far ahead a tick plans and publishes: one tick and a margin.
-HORIZON = timedelta(seconds=90)
-#: How long a publisher has to send what it took.
-PUBLISH_LEASE = timedelta(seconds=30)
-#: How long after its start a published run may wait before rescue looks at it.
-UNSTARTED_GRACE = timedelta(seconds=30)
-#: The longest distance between two rescues of the same run.
-RESCUE_CEILING = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)

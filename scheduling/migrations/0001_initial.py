@@ -5,8 +5,8 @@ import django.db.models.functions.text
 import django.utils.timezone
 from django.db import migrations, models
 
-import scheduling.clock
-import scheduling.models
+import scheduling.database.clock
+import scheduling.models.scheduled_task
 
 
 class Migration(migrations.Migration):
@@ -145,7 +145,7 @@ class Migration(migrations.Migration):
                     "timezone",
                     models.CharField(
                         db_default="UTC",
-                        default=scheduling.models.default_timezone,
+                        default=scheduling.models.scheduled_task.default_timezone,
                         help_text="The zone in which the cron expression and the times here are meant.",
                         max_length=64,
                         verbose_name="time zone",
@@ -385,7 +385,7 @@ class Migration(migrations.Migration):
                 (
                     "armed_at",
                     models.DateTimeField(
-                        db_default=scheduling.clock.DatabaseNow(),
+                        db_default=scheduling.database.clock.DatabaseNow(),
                         default=django.utils.timezone.now,
                         editable=False,
                     ),
@@ -425,7 +425,7 @@ class Migration(migrations.Migration):
                 (
                     "created_at",
                     models.DateTimeField(
-                        db_default=scheduling.clock.DatabaseNow(),
+                        db_default=scheduling.database.clock.DatabaseNow(),
                         default=django.utils.timezone.now,
                         editable=False,
                         verbose_name="created",
@@ -434,7 +434,7 @@ class Migration(migrations.Migration):
                 (
                     "updated_at",
                     models.DateTimeField(
-                        db_default=scheduling.clock.DatabaseNow(),
+                        db_default=scheduling.database.clock.DatabaseNow(),
                         default=django.utils.timezone.now,
                         editable=False,
                         verbose_name="changed",

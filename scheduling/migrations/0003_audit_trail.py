@@ -7,8 +7,8 @@ import simple_history.models
 from django.conf import settings
 from django.db import migrations, models
 
-import scheduling.clock
-import scheduling.models
+import scheduling.database.clock
+import scheduling.models.scheduled_task
 
 
 class Migration(migrations.Migration):
@@ -156,7 +156,7 @@ class Migration(migrations.Migration):
                     "timezone",
                     models.CharField(
                         db_default="UTC",
-                        default=scheduling.models.default_timezone,
+                        default=scheduling.models.scheduled_task.default_timezone,
                         help_text="The zone in which the cron expression and the times here are meant.",
                         max_length=64,
                         verbose_name="time zone",
@@ -386,7 +386,7 @@ class Migration(migrations.Migration):
                 (
                     "armed_at",
                     models.DateTimeField(
-                        db_default=scheduling.clock.DatabaseNow(),
+                        db_default=scheduling.database.clock.DatabaseNow(),
                         default=django.utils.timezone.now,
                         editable=False,
                     ),
@@ -415,7 +415,7 @@ class Migration(migrations.Migration):
                 (
                     "created_at",
                     models.DateTimeField(
-                        db_default=scheduling.clock.DatabaseNow(),
+                        db_default=scheduling.database.clock.DatabaseNow(),
                         default=django.utils.timezone.now,
                         editable=False,
                         verbose_name="created",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from dispatcher.api.models import ApiToken
 from dispatcher.models import TaskRun, Tick, Worker
-from scheduling.api.models import ApiToken
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import Stop
 from scheduling.trail import Via, acting

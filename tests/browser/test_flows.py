@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from dispatcher.models import TaskRun
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.browser.addresses import RUNS, TASKS
 from tests.dispatcher.rows import ADD, OK, job, run_at

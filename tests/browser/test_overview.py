@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from dispatcher import stats
 from dispatcher.admin import overview
-from scheduling.clock import database_now
+from dispatcher.watch import figures
+from scheduling.database import database_now
 from tests.dispatcher.rows import job, run_at
 
 PAGE = "/admin/dispatcher/taskrun/overview/"
@@ -21,7 +21,7 @@ HIDE = """hidden => {
 @pytest.fixture(autouse=True)
 def _news_at_once(monkeypatch):
     monkeypatch.setattr(overview, "REFRESH_SECONDS", 0.2)
-    monkeypatch.setattr(stats, "depths", lambda queues: [])
+    monkeypatch.setattr(figures, "depths", lambda queues: [])
 
 
 def running(page):

@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from dispatcher.admin import runs
+from dispatcher.admin.run import admin as runs
 from dispatcher.models import TaskRun
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from tests.dispatcher.rows import ADD, job, run_at
 
 

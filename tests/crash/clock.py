@@ -10,7 +10,7 @@ from unittest.mock import patch
 import time_machine
 from django.db import connection
 
-from scheduling import clock
+from scheduling.database import clock
 
 #: A moment as each database writes it, of the type that its own clock has.
 LITERALS = {

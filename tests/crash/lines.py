@@ -18,22 +18,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Whose lines are tried, and counted.
 MODULES = (
-    "dispatcher/decisions.py",
-    "dispatcher/drafts.py",
-    "dispatcher/planner.py",
-    "dispatcher/misfire.py",
-    "dispatcher/publisher.py",
+    "dispatcher/plan/decisions.py",
+    "dispatcher/plan/new_runs.py",
+    "dispatcher/plan/planner.py",
+    "dispatcher/plan/misfire.py",
+    "dispatcher/publish/publisher.py",
     "dispatcher/tick.py",
-    "dispatcher/changes.py",
-    "dispatcher/gate.py",
-    "dispatcher/overlap.py",
-    "dispatcher/record.py",
-    "dispatcher/receivers.py",
-    "dispatcher/failures.py",
-    "dispatcher/rescue.py",
+    "dispatcher/follow_edits.py",
+    "dispatcher/worker/gate.py",
+    "dispatcher/worker/overlap.py",
+    "dispatcher/worker/record.py",
+    "dispatcher/worker/celery_signals.py",
+    "dispatcher/worker/pause_failing.py",
+    "dispatcher/upkeep/rescue.py",
     "dispatcher/models/verbs.py",
     "dispatcher/models/bulk.py",
-    "scheduling/edits.py",
+    "scheduling/edits/transaction.py",
 )
 
 #: Tried too. Most of what the scenarios pass by in it are refusals, before anything is done.

@@ -4,7 +4,7 @@ Each of four scenarios is run with the process of each action killed at each lin
 (SIGKILL: no clean-up, no rollback of ours), and on until everything is quiet. Then the rows are
 compared with the slots that there must be. To see one line alone:
 
-    CRASH_AT=dispatcher/planner.py:119 pytest tests/crash -s -m slow
+    CRASH_AT=dispatcher/plan/planner.py:119 pytest tests/crash -s -m slow
 
 CRASH_EVERY=8 tries one in eight, others each day.
 """

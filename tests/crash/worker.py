@@ -15,10 +15,10 @@ from celery.app.task import Context
 from celery.app.trace import trace_task
 from django.db import OperationalError, connection
 
-from dispatcher import gate, receivers, record
-from dispatcher.gate import Vetoed
 from dispatcher.models import Status
 from dispatcher.models.verbs import End
+from dispatcher.worker import celery_signals, gate, record
+from dispatcher.worker.gate import Vetoed
 from tests.crash import broker, tasks
 from tests.crash.broker import Message
 
@@ -51,14 +51,14 @@ def end(request: Context, trouble: str) -> None:
         record.fail_by_message(run_id, attempt, request.retries or 0, request.id, lost)
         return
     with _met(trouble) if trouble == "no database" else nullcontext():
-        receivers.on_success(sender=SimpleNamespace(request=request), result="done")
+        celery_signals.on_success(sender=SimpleNamespace(request=request), result="done")
     if trouble == "no database":
         record.flush_kept()
 
 
 def refuse(message: Message) -> None:
     """The worker does not know the task."""
-    receivers.on_unknown(name="who.knows", message=SimpleNamespace(headers=message.headers))
+    celery_signals.on_unknown(name="who.knows", message=SimpleNamespace(headers=message.headers))
 
 
 def _met(trouble: str) -> Any:

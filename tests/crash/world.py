@@ -15,10 +15,10 @@ from uuid import UUID, uuid4
 
 from celery.app.task import Context
 
-from dispatcher import gate
 from dispatcher.models import TaskRun
 from dispatcher.models.status import ENDED
 from dispatcher.tick import rescue_pass, tick
+from dispatcher.worker import gate
 from scheduling.models import ScheduledTask, StateReason
 from tests.crash import broker
 from tests.crash.broker import Message

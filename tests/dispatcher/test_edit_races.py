@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 from django.db import OperationalError
 
-from dispatcher import planner
 from dispatcher.models import TaskRun
-from scheduling.clock import database_now
+from dispatcher.plan import planner
+from scheduling.database import database_now
+from scheduling.edits import schedule_changed
 from scheduling.models import ScheduledTask
-from scheduling.signals import schedule_changed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent_messages")]
 

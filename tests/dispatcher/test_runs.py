@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 import dispatcher
 from dispatcher.models import Status, TaskRun
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 
 pytestmark = pytest.mark.django_db

@@ -7,10 +7,11 @@ import pytest
 from django.core.exceptions import ValidationError
 
 import dispatcher
-from dispatcher import rescue, runs
+from dispatcher import runs
 from dispatcher.models import Status, TaskRun
 from dispatcher.tick import tick
-from scheduling.clock import database_now
+from dispatcher.upkeep import rescue
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.dispatcher.rows import ADD, OK
 from tests.dispatcher.workers import fresh, start

@@ -8,11 +8,11 @@ from celery.app.control import Control
 from django.db import transaction
 
 import dispatcher
-from dispatcher import overlap
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.verbs import Claim, End
 from dispatcher.signals import run_finished
-from scheduling.clock import database_now
+from dispatcher.worker import overlap
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.dispatcher.workers import fresh
 

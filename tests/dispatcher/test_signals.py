@@ -6,11 +6,13 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from dispatcher import planner, publisher, run_finished
+from dispatcher import run_finished
 from dispatcher.models import TaskRun
-from dispatcher.rescue import rescue
+from dispatcher.plan import planner
+from dispatcher.publish import publisher
 from dispatcher.tick import tick
-from scheduling.clock import database_now
+from dispatcher.upkeep.rescue import rescue
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 
 pytestmark = pytest.mark.django_db(transaction=True)

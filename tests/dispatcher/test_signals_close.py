@@ -9,7 +9,7 @@ from dispatcher import signals
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.signals import run_finished
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from tests.dispatcher.rows import OK
 from tests.dispatcher.workers import Crew, fresh
 

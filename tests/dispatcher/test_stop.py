@@ -12,11 +12,11 @@ from django.test.utils import CaptureQueriesContext
 
 from dispatcher.models import Status, TaskRun, Tick
 from dispatcher.models.verbs import Claim, End
-from dispatcher.overlap import wake
-from dispatcher.rescue import rescue
 from dispatcher.runs import backfill, run_now
 from dispatcher.tick import tick
-from scheduling.clock import database_now
+from dispatcher.upkeep.rescue import rescue
+from dispatcher.worker.overlap import wake
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import Stop, current_stop, pause_everything, resume_everything
 

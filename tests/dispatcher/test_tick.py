@@ -9,10 +9,10 @@ from django.urls import reverse
 
 from dispatcher import tick as ticking
 from dispatcher.models import RunAttempt, TaskRun, Tick, Worker
-from dispatcher.prune import prune
-from dispatcher.rescue import rescue
 from dispatcher.tick import ClockError, rescue_pass, tick
-from scheduling.clock import database_now
+from dispatcher.upkeep.prune import prune
+from dispatcher.upkeep.rescue import rescue
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 
 OK = "tests.integration.tasks_app.tasks.ok"

@@ -7,11 +7,12 @@ from functools import partial
 
 import pytest
 
-from dispatcher import planner, publisher
 from dispatcher import tick as ticking
 from dispatcher.models import TaskRun, Tick
+from dispatcher.plan import planner
+from dispatcher.publish import publisher
 from dispatcher.tick import ClockError, check_clock, rescue_pass, tick
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import pause_everything
 from tests.dispatcher.rows import job, run_at
@@ -44,10 +45,10 @@ def waiting(now, **columns):
 # Errors -------------------------------------------------------------------------------------------
 
 STAGES = {
-    "distrust": ("scheduling.querysets.ScheduledTaskQuerySet.distrust", 0, 0),
-    "plan": ("dispatcher.planner.due_batches", 0, 0),
-    "waiting": ("dispatcher.publisher.take", 2, 1),
-    "prune": ("dispatcher.prune.prune_hourly", 2, 1),
+    "distrust": ("scheduling.models.queryset.ScheduledTaskQuerySet.distrust", 0, 0),
+    "plan": ("dispatcher.plan.planner.due_batches", 0, 0),
+    "waiting": ("dispatcher.publish.publisher.take", 2, 1),
+    "prune": ("dispatcher.upkeep.prune.prune_hourly", 2, 1),
 }
 
 

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 from django.db import connection
 
-from dispatcher import gate
 from dispatcher.models import TaskRun
+from dispatcher.worker import gate
 
 
 class Crew:

@@ -16,7 +16,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from rest_framework import exceptions
 
-from scheduling.api import idempotency, problems
+from dispatcher.api.kernel import idempotency, problems
 from tests.integration.harness import ROOT, Stack
 from tests.servers import free_port
 
@@ -168,7 +168,7 @@ ERRORS = ("AuthenticationFailed", "Conflict", "PermissionDenied", "Unavailable")
 
 def raised() -> Iterator[str]:
     """The codes that the code of the API gives to errors, and those of their classes."""
-    for path in [*ROOT.glob("scheduling/api/*.py"), *ROOT.glob("dispatcher/api/*.py")]:
+    for path in ROOT.glob("dispatcher/api/**/*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ERRORS:
                 yield from (a.value for a in call.args[1:] if isinstance(a, ast.Constant))

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from dispatcher import publisher, rescue
 from dispatcher.models import TaskRun, bulk
+from dispatcher.publish import broker, publisher
+from dispatcher.upkeep import rescue
 from project.celery import app
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from tests.integration.harness import Stack
 from tests.integration.tasks_app import tasks
 
@@ -171,7 +172,7 @@ def test_messages_of_every_priority_count() -> None:
     for priority in (None, 0, 3, 5, 9):
         published(20, priority=priority)
     settled(100)
-    assert rescue.messages_ready("celery") == 100
+    assert broker.messages_ready("celery") == 100
 
     assert passes(*TEN_MINUTES) == 0
     published(7, priority=9, lost=7)

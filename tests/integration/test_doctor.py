@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from dispatcher.doctor import examine
 from dispatcher.models import Worker
-from scheduling.clock import database_now
+from dispatcher.watch.doctor import examine
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.integration.harness import Stack
 from tests.integration.tasks_app import tasks

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from dispatcher.models import TaskRun, Tick
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.schedules import slots_between
 from tests.integration.harness import Stack

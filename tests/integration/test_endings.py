@@ -22,7 +22,7 @@ from dispatcher import backfill, cancel, rerun, run_now, run_task
 from dispatcher.models import RunAttempt, Status, TaskRun, Tick, Worker
 from dispatcher.tick import rescue_pass
 from project.celery import app
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.integration.harness import Process, Stack, empty_broker, test_database_url
 from tests.integration.proxy import Proxy

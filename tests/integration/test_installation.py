@@ -16,8 +16,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 import dispatcher
-from dispatcher import gate, receivers, run_task
+from dispatcher import run_task
 from dispatcher.models import TaskRun
+from dispatcher.worker import celery_signals, gate
 from project.celery import app as project_app
 from tests.integration.tasks_app import tasks
 
@@ -72,7 +73,7 @@ def test_what_nobody_set_is_filled_in() -> None:
     assert conf.worker_prefetch_multiplier == 1
     assert conf.task_ignore_result is True
     assert conf.worker_disable_prefetch is True
-    assert conf.worker_consumer == "dispatcher.worker:ResilientConsumer"
+    assert conf.worker_consumer == "dispatcher.worker.consumer:ResilientConsumer"
     assert conf.broker_connection_max_retries is None
     assert conf.broker_transport_options["socket_timeout"] == 5
     assert set(conf.beat_schedule) == {"dispatcher.tick", "dispatcher.rescue"}
@@ -163,7 +164,7 @@ def test_the_tick_and_the_rescue_have_their_times_and_a_queue_of_their_own() -> 
 
 
 def test_every_default_is_filled_in_and_every_one_can_be_set() -> None:
-    from dispatcher.installation import DEFAULTS
+    from dispatcher.worker.installation import DEFAULTS
 
     conf = app_of(broker_url=REDIS).conf
     for name, value in DEFAULTS.items():
@@ -268,11 +269,11 @@ def test_the_users_own_annotations_stay(noting_gate: None, shape: str) -> None:
 
     assert started(task, run_id="x") == ["gate", "theirs", "base"]
     assert task.rate_limit == "3/s"
-    assert task.Request == "dispatcher.worker:RunRequest"
+    assert task.Request == "dispatcher.worker.request:RunRequest"
 
 
 def test_tasks_bound_before_install_get_the_gate_when_a_worker_starts(noting_gate: None) -> None:
-    from dispatcher import installation
+    from dispatcher.worker import installation
 
     app = Celery("late", set_as_current=False)
     task = app.task(do, name="early", base=Base, shared=False)
@@ -283,7 +284,7 @@ def test_tasks_bound_before_install_get_the_gate_when_a_worker_starts(noting_gat
     installation.guard_tasks(app)
 
     assert started(task, run_id="x") == ["gate", "base"]
-    assert task.Request == "dispatcher.worker:RunRequest"
+    assert task.Request == "dispatcher.worker.request:RunRequest"
 
 
 def test_annotations_for_some_tasks_stay_beside_the_gate(noting_gate: None) -> None:
@@ -329,7 +330,7 @@ def test_the_hook_behind_the_gate_gets_what_celery_gave_and_only_when_it_is_open
 
 
 def test_a_task_that_has_the_gate_gets_no_second_one(noting_gate: None) -> None:
-    from dispatcher import installation
+    from dispatcher.worker import installation
 
     app = app_of()
     task = app.task(do, name="guarded", base=Base, shared=False)
@@ -344,7 +345,7 @@ def test_a_worker_that_starts_has_an_identity_the_listeners_and_the_gate(
     noting_gate: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(gate.WORKER_ID, "before")
-    monkeypatch.setenv(receivers.MAIN_PID, "before")
+    monkeypatch.setenv(celery_signals.MAIN_PID, "before")
     app = Celery("starting", set_as_current=False)
     task = app.task(do, name="started", base=Base, shared=False)
     app.finalize()
@@ -356,7 +357,7 @@ def test_a_worker_that_starts_has_an_identity_the_listeners_and_the_gate(
     signals.worker_init.send(sender=controller)
 
     assert uuid.UUID(os.environ[gate.WORKER_ID])
-    assert os.environ[receivers.MAIN_PID] == str(os.getpid())
+    assert os.environ[celery_signals.MAIN_PID] == str(os.getpid())
     assert started(task, run_id="x") == ["gate", "base"]
     assert [len(signal.receivers) for signal in LISTENED] == [1] * len(LISTENED)
 
@@ -381,8 +382,8 @@ def test_a_plain_run_costs_two_queries() -> None:
 
     with CaptureQueriesContext(connection) as queries:
         gate.enter(request)
-        receivers.on_success(SimpleNamespace(request=request), result={"a": 1})
-        receivers.on_postrun(SimpleNamespace(request=request), state="SUCCESS")
+        celery_signals.on_success(SimpleNamespace(request=request), result={"a": 1})
+        celery_signals.on_postrun(SimpleNamespace(request=request), state="SUCCESS")
 
     assert [query["sql"].split()[0] for query in queries] == ["UPDATE", "UPDATE"]
     run.refresh_from_db()
@@ -396,10 +397,10 @@ def test_a_message_that_is_not_ours_costs_none(headers: dict[str, Any]) -> None:
 
     with CaptureQueriesContext(connection) as queries:
         gate.enter(request)
-        receivers.on_success(SimpleNamespace(request=request), result=1)
-        receivers.on_failure(SimpleNamespace(request=request), exception=ValueError("x"))
-        receivers.on_retry(request=request, reason="later")
+        celery_signals.on_success(SimpleNamespace(request=request), result=1)
+        celery_signals.on_failure(SimpleNamespace(request=request), exception=ValueError("x"))
+        celery_signals.on_retry(request=request, reason="later")
         for state in ("SUCCESS", "IGNORED", "REJECTED", None):
-            receivers.on_postrun(SimpleNamespace(request=request), state=state)
+            celery_signals.on_postrun(SimpleNamespace(request=request), state=state)
 
     assert len(queries) == 0

@@ -12,7 +12,7 @@ import pytest
 from django.db import transaction
 
 from dispatcher.models import TaskRun
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.integration.harness import Stack
 from tests.integration.tasks_app import tasks

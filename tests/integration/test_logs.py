@@ -10,8 +10,8 @@ import pytest
 
 from dispatcher import run_now
 from dispatcher.models import RunAttempt, TaskRun
-from scheduling.masking import MASK
 from scheduling.models import ScheduledTask
+from scheduling.registry.masking import MASK
 from tests.integration.harness import Stack, empty_broker, test_database_url
 from tests.integration.tasks_app import tasks
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from dispatcher.models import TaskRun, Tick
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.integration.harness import Stack
 from tests.integration.tasks_app import tasks

@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 from kombu import Connection
 
-from dispatcher import publisher, run_task
+from dispatcher import run_task
 from dispatcher.models import TaskRun
+from dispatcher.publish import publisher
 from project.celery import app
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from tests.integration.harness import Stack
 from tests.integration.tasks_app import tasks
 from tests.servers import Valkey

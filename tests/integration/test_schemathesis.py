@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from scheduling.api.models import ApiToken, Scope
-from scheduling.clock import database_now
+from dispatcher.api.models import ApiToken, Scope
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.dispatcher.rows import OK, job, run_at
 from tests.integration.harness import ROOT, Stack

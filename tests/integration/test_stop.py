@@ -6,7 +6,7 @@ import pytest
 
 from dispatcher.models import TaskRun
 from dispatcher.runs import run_now
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.schedules import slots_between
 from scheduling.stop import Stop, current_stop, pause_everything, resume_everything

@@ -1,7 +1,7 @@
 """Which modules are mutated, and which tests concern each.
 
-By name: `dispatcher/gate.py` is the concern of every `test_gate*.py`. The table adds the others
-that look at it first; what is not found there is looked for in all tests of `WIDE`.
+By name: `dispatcher/worker/gate.py` is the concern of every `test_gate*.py`. The table adds the
+others that look at it first; what is not found there is looked for in all tests of `WIDE`.
 """
 
 from collections.abc import Iterator
@@ -9,40 +9,50 @@ from pathlib import Path
 
 #: The hot and crash-critical modules, each with the tests beside its own that look at it.
 MODULES: dict[str, tuple[str, ...]] = {
-    "dispatcher/planner.py": ("planner", "set_aside", "tick"),
-    "dispatcher/decisions.py": ("planner", "tick", "misfire"),
-    "dispatcher/drafts.py": ("planner", "runs", "publisher"),
+    "dispatcher/plan/planner.py": ("planner", "set_aside", "tick"),
+    "dispatcher/plan/decisions.py": ("planner", "tick", "misfire"),
+    "dispatcher/plan/new_runs.py": ("planner", "runs", "publisher"),
     "dispatcher/tick.py": ("tick", "stop", "set_aside"),
-    "dispatcher/misfire.py": ("misfire",),
-    "dispatcher/publisher.py": ("publisher", "rescue", "tick"),
-    "dispatcher/gate.py": ("gate", "verbs", "connections"),
-    "dispatcher/overlap.py": ("overlap",),
-    "dispatcher/record.py": ("record", "failures", "runs", "verbs"),
-    "dispatcher/receivers.py": ("receivers", "record", "signals"),
-    "dispatcher/worker.py": ("worker", "record", "gate", "connections"),
-    "dispatcher/rescue.py": ("rescue", "overlap"),
-    "dispatcher/failures.py": ("failures", "record"),
+    "dispatcher/plan/misfire.py": ("misfire",),
+    "dispatcher/publish/publisher.py": ("publisher", "rescue", "tick"),
+    "dispatcher/worker/gate.py": ("gate", "verbs", "connections"),
+    "dispatcher/worker/overlap.py": ("overlap",),
+    "dispatcher/worker/record.py": ("record", "pause_failing", "runs", "verbs"),
+    "dispatcher/worker/celery_signals.py": ("celery_signals", "record", "signals"),
+    "dispatcher/worker/leases.py": ("worker", "record", "gate", "connections"),
+    "dispatcher/worker/request.py": ("worker", "record", "gate", "connections"),
+    "dispatcher/worker/consumer.py": ("worker", "record", "gate", "connections"),
+    "dispatcher/upkeep/rescue.py": ("rescue", "overlap"),
+    "dispatcher/publish/broker.py": ("rescue", "overlap"),
+    "dispatcher/worker/pause_failing.py": ("pause_failing", "record"),
     "dispatcher/runs.py": ("runs", "overlap"),
-    "dispatcher/changes.py": ("changes", "stop", "races"),
+    "dispatcher/follow_edits.py": ("follow_edits", "stop", "races"),
     "dispatcher/signals.py": ("signals",),
-    "dispatcher/results.py": ("results", "record"),
+    "dispatcher/worker/stored_values.py": ("stored_values", "record"),
     "dispatcher/models/verbs.py": ("verbs", "publisher", "rescue", "overlap", "misfire", "stop"),
     "dispatcher/models/bulk.py": ("bulk", "planner", "misfire"),
-    "scheduling/edits.py": ("edits", "changes", "trail", "skip_next", "scheduled_task", "stop"),
-    "scheduling/cleaning.py": ("cleaning", "scheduled_task", "admin", "preview"),
-    "scheduling/querysets.py": ("scheduled_task", "edits", "set_aside", "list", "stop"),
-    "scheduling/locking.py": ("locking", "races"),
-    "scheduling/policies.py": ("policies", "schedules_properties", "planner", "misfire"),
-    "scheduling/zones.py": ("zones", "schedules", "cron", "clock_changes"),
-    "scheduling/wall_clock.py": ("wall_clock", "cron", "schedules"),
-    "scheduling/cron.py": ("cron", "schedules", "clock_changes"),
-    "scheduling/clock_changes.py": ("clock_changes", "preview"),
-    "scheduling/masking.py": ("masking", "logs"),
-    "scheduling/api/permissions.py": ("permissions", "access"),
+    "scheduling/edits/transaction.py": (
+        "edits",
+        "follow_edits",
+        "trail",
+        "skip_next",
+        "scheduled_task",
+        "stop",
+    ),
+    "scheduling/edits/validation.py": ("validation", "scheduled_task", "admin", "preview"),
+    "scheduling/models/queryset.py": ("scheduled_task", "edits", "set_aside", "list", "stop"),
+    "scheduling/database/locking.py": ("locking", "races"),
+    "scheduling/schedules/policies.py": ("policies", "schedules_properties", "planner", "misfire"),
+    "scheduling/schedules/zones.py": ("zones", "schedules", "cron", "clock_changes"),
+    "scheduling/schedules/wall_clock.py": ("wall_clock", "cron", "schedules"),
+    "scheduling/schedules/cron.py": ("cron", "schedules", "clock_changes"),
+    "scheduling/schedules/clock_changes.py": ("clock_changes", "preview"),
+    "scheduling/registry/masking.py": ("masking", "run_log"),
+    "dispatcher/api/kernel/permissions.py": ("permissions", "access"),
 }
 
 #: Where to look next. Left out: tests of processes, which take minutes for what survives.
-WIDE = ("tests/dispatcher", "tests/scheduling", "tests/api")
+WIDE = ("tests/dispatcher", "tests/scheduling")
 
 
 def first(module: str, root: Path) -> list[str]:

@@ -14,9 +14,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import URLPattern, resolve, reverse
 
+from dispatcher.api.models import ApiToken
 from dispatcher.models import RunAttempt, TaskRun, Tick, Worker
-from scheduling.api.models import ApiToken
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import Stop
 from tests.project.words import has_chinese, visible

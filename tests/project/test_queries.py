@@ -9,9 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from dispatcher.api.models import ApiToken
 from dispatcher.models import Failing, TaskRun, Tick
-from scheduling.api.models import ApiToken
-from scheduling.clock import database_now
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import Stop
 from tests.browser import board, shop

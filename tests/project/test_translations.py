@@ -11,7 +11,7 @@ from django.utils import translation
 
 from dispatcher.reasons import SENTENCES
 from project import catalogs
-from scheduling.errors import MESSAGES
+from scheduling.schedules.errors import MESSAGES
 from tests.project.words import has_chinese, visible
 
 PLACEHOLDER = re.compile(r"%\((\w+)\)(\d*[a-z])|%%")

@@ -7,15 +7,15 @@ from django.contrib.auth.models import User
 from django.db import NotSupportedError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from dispatcher.failures import pause_if_failing
 from dispatcher.models import Status, TaskRun
-from dispatcher.planner import plan_batch
+from dispatcher.plan.planner import plan_batch
 from dispatcher.tick import tick
-from scheduling import edits
-from scheduling.clock import database_now
+from dispatcher.worker.pause_failing import pause_if_failing
+from scheduling.database import database_now
+from scheduling.edits import transaction as edits
 from scheduling.models import ScheduledTask
+from scheduling.schedules.zones import tzdata_version
 from scheduling.trail import acting
-from scheduling.zones import tzdata_version
 
 pytestmark = pytest.mark.django_db
 

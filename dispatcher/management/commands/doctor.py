@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
-from dispatcher.doctor import Finding, examine
+from dispatcher.watch.doctor import Finding, examine
 
 
 class Command(BaseCommand):

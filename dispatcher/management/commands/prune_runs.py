@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils.translation import ngettext
 
-from dispatcher.prune import prune
-from scheduling.clock import database_now
+from dispatcher.upkeep.prune import prune
+from scheduling.database import database_now
 
 
 class Command(BaseCommand):

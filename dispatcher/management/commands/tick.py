@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from dispatcher import connections
-from dispatcher.gate import DATABASE_ERRORS
 from dispatcher.tick import ClockError, rescue_pass, tick
+from dispatcher.worker import connections
+from dispatcher.worker.gate import DATABASE_ERRORS
 
 
 class Command(BaseCommand):

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from dispatcher.findings import KINDS, LISTED, Finding, text
 from dispatcher.verify import Report, verify
+from dispatcher.verify.findings import KINDS, LISTED, Finding, text
 
 
 class Command(BaseCommand):

@@ -1,0 +1,1 @@
+"""Scheduled tasks as files: export and import."""

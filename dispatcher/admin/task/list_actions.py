@@ -1,0 +1,137 @@
+"""What one may do to many scheduled tasks from the list. Each asks first, on a page that says what
+will happen to which of them, and tells afterwards of those to which it could not be done."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from dispatcher.admin.kit.asking import ask
+from dispatcher.admin.kit.forms import WhyForm
+from dispatcher.admin.task import list_questions as questions
+from dispatcher.admin.task.buttons import TaskButtons
+from dispatcher.admin.task.list_questions import Question
+from scheduling.models import ScheduledTask
+
+#: One request does it to no more: each is an edit of its own.
+MOST = 500
+
+_INHERITED: Any = TaskButtons
+Verb = Callable[[ScheduledTask], object]
+
+
+class ListActions(TaskButtons):
+    actions = (
+        *("run_now", "run_with", "pause", "resume", "skip_next", "duplicate"),
+        *_INHERITED.actions,
+    )
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("scheduling.run_scheduledtask")
+
+    @admin.action(description=gettext_lazy("Run now"), permissions=["run"])
+    def run_now(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        verb = partial(self.run_one, request)
+        return self._each(request, queryset, questions.run, lambda tasks: verb)
+
+    @admin.action(description=gettext_lazy("Run now with other arguments"), permissions=["run"])
+    def run_with(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Once: the page of the one that is selected asks for them."""
+        found = list(queryset.values_list("pk", flat=True)[:2])
+        if len(found) == 1:
+            url = reverse("admin:scheduling_scheduledtask_run", args=found)
+            return HttpResponseRedirect(url)
+        messages.error(request, _("Select exactly one: other arguments are given for one task."))
+        return None
+
+    @admin.action(description=gettext_lazy("Pause"), permissions=["pause"])
+    def pause(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        form = WhyForm(request.POST if "confirmed" in request.POST else None)
+        why = form.cleaned_data["why"] if form.is_valid() else ""
+        verb = partial(self.pause_one, request, why=why)
+        return self._each(request, queryset, questions.pause, lambda tasks: verb, form)
+
+    @admin.action(description=gettext_lazy("Resume"), permissions=["pause"])
+    def resume(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        verb = partial(self.resume_one, request)
+        return self._each(request, queryset, questions.resume, lambda tasks: verb)
+
+    @admin.action(description=gettext_lazy("Skip next"), permissions=["skip"])
+    def skip_next(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        return self._each(request, queryset, questions.skip, partial(self._skip_verb, request))
+
+    @admin.action(description=gettext_lazy("Duplicate"), permissions=["add"])
+    def duplicate(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        verb = partial(self.duplicate_one, request)
+        return self._each(request, queryset, questions.duplicate, lambda tasks: verb)
+
+    def _skip_verb(self, request: HttpRequest, tasks: Sequence[ScheduledTask]) -> Verb:
+        """Skips what the page has told, and nothing that has come to be the next run since."""
+        asked, next_slots = _asked_slots(request), questions.next_slots(tasks)
+
+        def skip(task: ScheduledTask) -> bool:
+            slot = next_slots.get(task.pk)
+            if slot is None:
+                return False
+            if asked.get(str(task.pk)) != slot.isoformat():
+                raise ValidationError(_("Its next run is another one by now."))
+            return self.skip_one(request, task) is not None
+
+        return skip
+
+    # Asking and doing ---------------------------------------------------------------------------
+
+    def _each(
+        self,
+        request: HttpRequest,
+        rows: Any,
+        question_of: Callable[[Sequence[ScheduledTask]], Question],
+        verb_of: Callable[[Sequence[ScheduledTask]], Verb],
+        form: Any = None,
+    ) -> HttpResponse | None:
+        """The page that asks; or, when its button was pressed, what was asked for, to each."""
+        tasks = list(rows[: MOST + 1])
+        if len(tasks) > MOST:
+            said = _("Select at most %(n)d at a time, for example by a filter.") % {"n": MOST}
+            messages.error(request, said)
+            return None
+        question = question_of(tasks)
+        if "confirmed" not in request.POST or (form is not None and not form.is_valid()):
+            return _page(request, tasks, question, form)
+        verb = verb_of(tasks)
+        ends = [self.attempt(request, task, verb) for task in tasks]
+        question.tell(request, ends.count(True), ends.count(False))
+        return None
+
+
+def _page(
+    request: HttpRequest, tasks: Sequence[ScheduledTask], question: Question, form: Any
+) -> HttpResponse:
+    chosen = [(ACTION_CHECKBOX_NAME, task.pk) for task in tasks]
+    return ask(
+        request,
+        ScheduledTask(),
+        title=question.title,
+        says=question.says,
+        named=question.named,
+        form=form,
+        yes=question.yes,
+        back=request.get_full_path(),
+        hidden=[("action", request.POST["action"]), *chosen, *question.hidden, ("confirmed", "1")],
+    )
+
+
+def _asked_slots(request: HttpRequest) -> dict[str, str]:
+    try:
+        found = json.loads(request.POST.get("slots", "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,134 @@
+"""What the form of a scheduled task tells while it is filled in: three small pieces of HTML, made
+from what was typed, whether or not the rest of the form is valid."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.template.loader import render_to_string
+from django.utils.formats import date_format
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy
+
+from scheduling import registry
+from scheduling.models import Kind, ScheduledTask
+from scheduling.schedules import Cron, ScheduleError
+from scheduling.schedules.cron_text import named
+from scheduling.stop import current_stop
+from scheduling.words import notes, once_saved, task_advice, wording
+
+#: How many next runs the form shows.
+SHOWN = 10
+
+_FIELD_LABELS = {
+    "second": gettext_lazy("second"),
+    "minute": gettext_lazy("minute"),
+    "hour": gettext_lazy("hour"),
+    "day of month": gettext_lazy("day of month"),
+    "month": gettext_lazy("month"),
+    "day of week": gettext_lazy("day of week"),
+}
+
+
+# The task -----------------------------------------------------------------------------------------
+
+
+def task_panel(name: str) -> str:
+    """Signature and docstring of a known task; for an unknown one a warning."""
+    context = {"info": registry.describe(name), "advice": task_advice(name)}
+    return render_to_string("dispatcher/panels/task.html", context)
+
+
+# The cron expression ------------------------------------------------------------------------------
+
+
+def cron_panel(expression: str) -> str:
+    """The expression field by field, as it is read, and what is probably not meant."""
+    context = {"parts": _parts(expression), "warnings": wording.cron_warnings(expression)}
+    return render_to_string("dispatcher/panels/cron.html", context)
+
+
+def _parts(expression: str) -> list[tuple[Any, str, bool]]:
+    """(label, text, wrong) of each field; none where there are not five or six."""
+    try:
+        pairs = named(expression)
+    except ScheduleError:
+        return []
+    wrong = _wrong_part(expression)
+    return [(_FIELD_LABELS[name], text, name == wrong) for name, text in pairs]
+
+
+def _wrong_part(expression: str) -> str:
+    try:
+        Cron(expression)
+    except ScheduleError as error:
+        return str(error.params.get("part", ""))
+    return ""
+
+
+# The next runs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of the next runs: the slot on three clocks (the viewer's is the browser's to fill in),
+    when it starts where that is later, and what the clock does to it."""
+
+    slot: datetime
+    local: str
+    utc: str
+    starts: str
+    note: str
+
+
+def runs_panel(row: ScheduledTask, now: datetime) -> str:
+    """The schedule in words and its next runs, as they will be once `row` is saved."""
+    truth = once_saved(row, now)
+    stopped = getattr(row, "everything_paused", None)  # as read with the row
+    slots, problem = wording.upcoming_or_problem(truth, SHOWN, now, False)
+    context = {
+        "words": capfirst(wording.schedule_words(truth)),
+        "lines": [] if problem else _lines(truth, slots, now),
+        "problem": problem,
+        "zone": truth.timezone,
+        "is_utc": truth.timezone == "UTC",
+        "enabled": row.enabled,
+        "everything_paused": current_stop() is not None if stopped is None else stopped,
+        "ends": len(slots) < SHOWN,
+        "jitter": wording.exact_duration_text(truth.jitter_seconds or 0),
+        "jittered": bool(truth.jitter_seconds),
+        "is_new": truth.pk is None,
+        "from_now": truth.pk is None and truth.kind == Kind.INTERVAL and not truth.starts_at,
+    }
+    return render_to_string("dispatcher/panels/runs.html", context)
+
+
+def empty_runs_panel() -> str:
+    return render_to_string("dispatcher/panels/runs.html", {"waiting": True})
+
+
+def _lines(row: ScheduledTask, slots: list[datetime], now: datetime) -> list[Line]:
+    late = row.jitter_seconds and row.pk is not None
+    return [
+        Line(
+            slot=slot,
+            local=_day_and_time(slot, row.timezone),
+            utc=_day_and_time(slot, "UTC").removesuffix(" UTC"),
+            starts=_start_text(row, slot) if late else "",
+            note=note,
+        )
+        for slot, note in zip(slots, notes(row, slots, now), strict=True)
+    ]
+
+
+def _day_and_time(moment: datetime, name: str) -> str:
+    """`Mon 2026-11-23 09:00:00 CST`, the weekday in the reader's language."""
+    local = wording.in_zone(moment, name)
+    return f"{date_format(local, 'D')} {wording.moment_text(moment, name)}"
+
+
+def _start_text(row: ScheduledTask, slot: datetime) -> str:
+    """The time of day at which the run of the slot starts; with its date if it is another day."""
+    start = wording.in_zone(row.start_of(slot), row.timezone)
+    same_day = start.date() == wording.in_zone(slot, row.timezone).date()
+    return f"{start:%H:%M:%S}" if same_day else f"{start:%Y-%m-%d %H:%M:%S}"

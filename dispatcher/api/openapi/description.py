@@ -1,0 +1,89 @@
+"""The description of the API, as OpenAPI 3.1 and as pages; the same for everybody."""
+
+from functools import cache
+from typing import Any
+
+from django.templatetags.static import static
+from django.utils import translation
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.settings import patched_settings
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from dispatcher.api.kernel.base import ApiView
+from dispatcher.api.kernel.described_problems import responses
+
+DESCRIPTION = """\
+Scheduled tasks of Minutehand, their runs, and the Celery tasks that can be scheduled.
+
+Times are ISO 8601: sent with any offset, answered in UTC. Every error is
+`application/problem+json` (RFC 9457) with a stable `code`.
+"""
+
+
+def only_ours(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
+    """Without the views of the project that the API is part of."""
+    return [found for found in endpoints if issubclass(getattr(found[3], "cls", object), ApiView)]
+
+
+#: Given to drf-spectacular by our views and by `make openapi`: a project's own stay as they are.
+SETTINGS: dict[str, Any] = {
+    "TITLE": "Minutehand",
+    "DESCRIPTION": DESCRIPTION,
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "APPEND_COMPONENTS": {"responses": responses()},
+    "SCHEMA_PATH_PREFIX": ".*/v1",
+    "PREPROCESSING_HOOKS": ["dispatcher.api.openapi.description.only_ours"],
+    "ENUM_NAME_OVERRIDES": {
+        "StateEnum": "dispatcher.api.tasks.filters.STATES",
+        "StatusEnum": "dispatcher.models.Status",
+        "LastStatusEnum": "dispatcher.api.tasks.filters.BEGUN",
+    },
+}
+
+
+@cache
+def description() -> dict[str, Any]:
+    """Made once a process, in English: it takes a second, and anybody may ask for it."""
+    with patched_settings(SETTINGS), translation.override("en"):
+        made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+        return made
+
+
+class SchemaView(SpectacularAPIView):
+    """YAML, or JSON by `Accept: application/json` or `?format=json`."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = ()
+    versioning_class = None
+    schema = None
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response(description())
+
+
+class DocsView(SpectacularSwaggerView):
+    """Swagger UI, from our own static files."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = ()
+    versioning_class = None
+    schema = None
+    title = SETTINGS["TITLE"]
+
+    def _get_schema_url(self, request: Request) -> str:
+        return "../schema/"
+
+    @staticmethod
+    def _swagger_ui_resource(filename: str) -> str:
+        return static(f"drf_spectacular_sidecar/swagger-ui-dist/{filename}")
+
+    @staticmethod
+    def _swagger_ui_favicon() -> str:
+        return static("drf_spectacular_sidecar/swagger-ui-dist/favicon-32x32.png")

@@ -1,0 +1,1 @@
+"""The API of the Celery tasks that can be scheduled."""

@@ -1,0 +1,154 @@
+"""What a change of a scheduled task does to its runs, inside the transaction of the change.
+
+The row is locked, so no planner is at work on it. Runs that a worker claims meanwhile are started
+and stay; every other one of the old definition is gone, renewed or cancelled when this commits.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from dispatcher import signals
+from dispatcher.models import Status, TaskRun, Trigger
+from dispatcher.models.status import UNSTARTED
+from dispatcher.models.verbs import TaskRunQuerySet
+from dispatcher.plan import decisions, misfire, new_runs, planner
+from dispatcher.publish import publisher
+from dispatcher.worker import overlap
+from scheduling import edits
+from scheduling.database import locked
+from scheduling.database.after_commit import after_commit
+from scheduling.edits import Change
+from scheduling.models import ScheduledTask, spoilt_rows
+from scheduling.schedules import ScheduleError, Span
+from scheduling.stop import current_stop
+
+_INSTANT = timedelta(microseconds=1)
+
+#: Runs detached in the request that deletes their schedule; the tick detaches the rest.
+DETACH_LIMIT = 1000
+
+
+def follow(change: Change, **signal: Any) -> None:
+    """Receiver of `schedule_changed`."""
+    runs: list[TaskRun] = []
+    held = current_stop() is not None  # everything is paused: the tick after it plans and publishes
+    if change.old is not None:
+        runs = _settle(change.old, change.new, change.now)
+    if change.new is not None and change.new.enabled and not (held and _is_free(change)):
+        runs += _plan(change.new, change.now)
+    if change.new is None and change.old is not None:
+        _detach(change.old)
+    if runs and not held:
+        # Robust: the change is committed, and whatever publishing meets, rescue makes up for.
+        after_commit(publisher.publish_or_leave, runs, change.now)
+
+
+def _is_free(change: Change) -> bool:
+    """Whether no slot to come has a run. One that has (cancelled before its slot, started early)
+    must be planned past, or it would be met again when it is late."""
+    rows = TaskRun.objects.filter(scheduled_task=change.new)
+    return change.old is None or not rows.filter(slot__gt=change.now).exists()
+
+
+def _settle(old: ScheduledTask, new: ScheduledTask | None, now: datetime) -> list[TaskRun]:
+    """Undo what was planned ahead by the old definition; return the owed runs made anew."""
+    owed = _record_owed_slots(old, now) if old.enabled else 0
+    rows = TaskRun.objects.filter(scheduled_task=old.pk).of_schedule()
+    found = list(locked((rows.unstarted() | rows.filter(slot__gt=now)).order_by("pk")))
+    unstarted = [run for run in found if run.status in UNSTARTED]
+    ahead = [run for run in found if run.scheduled_for > now]
+    _delete(rows, ahead)
+    if new is not None:
+        # Also those that stay, started or cancelled: the new plan counts their slots again.
+        edits.give_back(new, len(ahead) - owed, now)
+    if new is None or not new.enabled:
+        if _cancel(rows, "deleted" if new is None else "paused"):
+            overlap.wake(old.pk)  # what a person asked for may wait for one of them
+        return []
+    if new.unreadable:  # what they would run with is not known
+        signals.close(rows.unstarted(), Status.MISSED, "edited")
+        return []
+    return _renew(rows, _owed(unstarted, now), new, now)
+
+
+def _owed(unstarted: list[TaskRun], now: datetime) -> list[TaskRun]:
+    """What is due and still to run: those that could not be published in time are decided anew."""
+    due = [run for run in unstarted if run.scheduled_for <= now]
+    unsent = [run for run in due if run.status == Status.PLANNED]
+    sent = [run for run in due if run.status != Status.PLANNED]
+    return sent + misfire.decide(unsent, now).runs
+
+
+def _record_owed_slots(old: ScheduledTask, now: datetime) -> int:
+    """Slots up to now that the old rule had and nobody planned are missed, not forgotten; how
+    many. A row that was set aside owes those of its rule, too, if it has one."""
+    try:
+        spoilt_rows.check_readable(old)
+        span = _unplanned(old, now)
+    except ScheduleError:
+        return 0  # no rule, no slot
+    if span is None:
+        return 0
+    missed = new_runs.missed_run(old, span, now, "edited")
+    missed.save(force_insert=True)
+    signals.announce_on_commit([missed.pk])
+    return span.count
+
+
+def _unplanned(old: ScheduledTask, now: datetime) -> Span | None:
+    first = decisions.first_unplanned(old, now)
+    if first is None or first > now:
+        return None
+    window, after, left = old.window(), first - _INSTANT, old.slots_left()
+    until = now if left is None else window.until_count(after, now, left)
+    return window.span(after, until)
+
+
+def _delete(rows: TaskRunQuerySet, runs: list[TaskRun]) -> None:
+    """The messages of these find no row and are vetoed. A run claimed meanwhile stays."""
+    undecided = rows.unstarted() | rows.filter(status=Status.SKIPPED, reason="skipped_by_hand")
+    undecided.filter(pk__in=[run.pk for run in runs]).delete()
+
+
+def _cancel(rows: TaskRunQuerySet, reason: str) -> int:
+    """What is owed and what waits for a retry does not start any more."""
+    return signals.close(rows, Status.CANCELLED, reason)
+
+
+def _renew(
+    rows: TaskRunQuerySet, owed: list[TaskRun], new: ScheduledTask, now: datetime
+) -> list[TaskRun]:
+    """The same slots with the new definition. A new id, because the old message carries the old
+    arguments and must find no row."""
+    renewed = []
+    for run in owed:
+        if not rows.filter(pk=run.pk).unstarted().delete()[0]:
+            continue
+        fresh = new_runs.new_run(
+            new, Trigger.SCHEDULE, scheduled_for=run.scheduled_for, start_at=run.start_at, now=now
+        )
+        fresh.slot = run.slot
+        fresh.save(force_insert=True)
+        renewed.append(fresh)
+    return renewed
+
+
+def _plan(new: ScheduledTask, now: datetime) -> list[TaskRun]:
+    """What is due before the next tick is planned at once, not a minute later."""
+    row = ScheduledTask.objects.get(pk=new.pk)
+    if row.next_run_at is None:
+        return []  # no further slot, or set aside; the tick says which
+    try:
+        with transaction.atomic():
+            return planner.plan_locked(row, now).runs
+    except Exception as error:
+        planner.set_aside(row, error, now)
+        return []
+
+
+def _detach(old: ScheduledTask) -> None:
+    newest = TaskRun.objects.filter(scheduled_task=old.pk).order_by("-pk")
+    ids = list(newest.values_list("pk", flat=True)[:DETACH_LIMIT])
+    TaskRun.objects.filter(pk__in=ids).detach()

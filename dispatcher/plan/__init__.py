@@ -1,0 +1,1 @@
+"""Plan: which slots become runs. Database only."""

@@ -1,0 +1,1 @@
+"""Publish: runs become messages. Broker only."""

@@ -1,0 +1,1 @@
+"""Repair and retention: lost runs, old rows, and mails to owners."""

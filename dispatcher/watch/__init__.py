@@ -1,0 +1,1 @@
+"""What is told of the scheduler: figures, metrics, health, and what is wrong."""

@@ -1,0 +1,84 @@
+"""Ends that a pool child cannot tell: the main process tells them."""
+
+from typing import Any
+from uuid import UUID
+
+from billiard.exceptions import WorkerLostError
+from celery.exceptions import Ignore, Reject, Retry
+from celery.worker.request import Request
+from django.db import connection
+
+from dispatcher.models import Status, TaskRun
+from dispatcher.models.verbs import End
+from dispatcher.signals import announce
+from dispatcher.worker import overlap, record
+from dispatcher.worker.gate import attempt_of, run_id_of
+from dispatcher.worker.stored_values import describe_exception
+
+
+class RunRequest(Request):
+    """Sees what happens to a pool child: killed, out of time, terminated. Rare events only; it
+    runs in the event loop."""
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        super().on_timeout(soft, timeout)
+        if not soft:
+            params = {"soft": False, "seconds": timeout}
+            self._fail(End(Status.FAILED, reason="time_limit", reason_params=params))
+
+    def on_failure(
+        self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
+    ) -> Any:
+        error = getattr(exc_info.exception, "exc", exc_info.exception)
+        if not isinstance(error, (Retry, Ignore, Reject)) and _process_is_gone(error):
+            self._fail(_lost_end(error))
+        return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        super()._announce_revoked(  # type: ignore[misc]  # private, so not in the stubs
+            reason, terminated, signum, expired
+        )
+        run_id = run_id_of(self.request_dict)
+        if run_id is not None:
+            attempt = attempt_of(self.request_dict)
+            self._in_main_process(lambda: _close_revoked(run_id, attempt, self.id))
+
+    def _fail(self, end: End) -> None:
+        run_id = run_id_of(self.request_dict)
+        if run_id is None:
+            return
+        attempt, retries = attempt_of(self.request_dict), self.request_dict.get("retries") or 0
+        self._in_main_process(
+            lambda: record.fail_by_message(run_id, attempt, retries, self.id, end)
+        )
+
+    def _in_main_process(self, write: Any) -> None:
+        """Write, and leave no database connection open that the next pool child would inherit."""
+        try:
+            record.write_or_keep(write)
+        finally:
+            connection.close()
+
+
+def _process_is_gone(error: Any) -> bool:
+    return isinstance(error, (WorkerLostError, SystemExit)) or type(error).__name__ == "Terminated"
+
+
+def _lost_end(error: BaseException) -> End:
+    reason = "exited" if isinstance(error, SystemExit) else "process_gone"
+    return End(Status.LOST, reason=reason, exception=describe_exception(error))
+
+
+def _close_revoked(run_id: UUID, attempt: int, message_id: str) -> bool:
+    """Somebody revoked the message by Celery's own means: not a later attempt than it was for."""
+    run = TaskRun.objects.filter(pk=run_id).first()
+    if run is None:
+        return False
+    waiting = TaskRun.objects.filter(pk=run_id, attempt__in={attempt, max(attempt, 1)})
+    closed = waiting.close(Status.CANCELLED, "revoked")
+    if not closed and run.message_id == message_id:
+        closed = TaskRun.objects.all().cancel_running(run, "revoked")
+    if closed:
+        overlap.wake(run.holds)
+        announce(run_id)
+    return bool(closed)

@@ -1,0 +1,260 @@
+"""What a valid scheduled task is. `clean(row)` raises one `ValidationError` naming each field."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from scheduling import registry
+from scheduling.database import database_now
+from scheduling.edits.columns import RULE
+from scheduling.schedules import ScheduleError, ScheduleWarning
+
+if TYPE_CHECKING:
+    from scheduling.models import ScheduledTask
+
+#: The column that each kind needs, and what to say where it is missing.
+KIND_FIELDS = {
+    "one_time": ("run_at", gettext_lazy("Give the time at which the job runs.")),
+    "interval": ("interval_seconds", gettext_lazy("Give the interval in seconds.")),
+    "cron": ("cron_expression", gettext_lazy("Give the cron expression.")),
+}
+
+_TEXTS = ("name", "description", "owner", "group", "task", "queue", "timezone", "cron_expression")
+_MOMENTS = ("run_at", "starts_at", "ends_at", "paused_until")
+
+Errors = dict[str, list[ValidationError]]
+
+
+def clean(row: "ScheduledTask") -> None:
+    """Check everything that one row can say of itself, and the name against the others."""
+    errors: Errors = {}
+    for check in _CHECKS:
+        for field, error in check(row):
+            errors.setdefault(field, []).append(error)
+    if not errors:
+        for field, error in _next_slot(row):
+            errors.setdefault(field, []).append(error)
+    if errors:
+        raise ValidationError(errors)
+
+
+def schedule_error(error: ScheduleError) -> ValidationError:
+    """The error of a schedule value, in the language of the reader."""
+    return ValidationError(in_words(error), code=error.code)
+
+
+def in_words(problem: ScheduleError | ScheduleWarning) -> str:
+    """Its message in the language of the reader, who also reads the name of the cron field."""
+    params = problem.params
+    if part := params.get("part"):
+        params = params | {"part": _(part)}
+    return _(problem.message_template) % params
+
+
+def unknown_kind(kind: Any) -> ScheduleError:
+    return ScheduleError("unknown_kind", "kind", text=str(kind)[:60])
+
+
+def interval_of(seconds: Any) -> timedelta:
+    """The column as a timedelta; garbage becomes a `ScheduleError`."""
+    try:
+        return timedelta(seconds=seconds)
+    except (TypeError, OverflowError) as error:
+        raise ScheduleError(
+            "not_a_duration", "interval_seconds", text=repr(seconds)[:60]
+        ) from error
+
+
+def whole_seconds(every: Any) -> Any:
+    """Seconds from a timedelta or a whole number; `ValidationError` names `interval_seconds`."""
+    seconds = every.total_seconds() if isinstance(every, timedelta) else every
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise _field_error(
+            "interval_seconds",
+            _("Give the interval as whole seconds or a timedelta, not %(value)s.")
+            % {"value": repr(every)[:60]},
+            "not_a_duration",
+        )
+    if not math.isfinite(seconds) or seconds != int(seconds):
+        raise _field_error(
+            "interval_seconds", _("The interval must be whole seconds."), "fraction_of_second"
+        )
+    return int(seconds)
+
+
+def _field_error(field: str, message: str, code: str) -> ValidationError:
+    return ValidationError({field: ValidationError(message, code=code)})
+
+
+Found = Iterator[tuple[str, ValidationError]]
+
+
+def _check_texts(row: "ScheduledTask") -> Found:
+    for field in _TEXTS:
+        value = getattr(row, field)
+        if isinstance(value, str) and not _storable(value):
+            message = _("It contains a character that cannot be stored (NUL or half a surrogate).")
+            yield field, ValidationError(message, code="not_storable")
+
+
+def _storable(text: str) -> bool:
+    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _check_name(row: "ScheduledTask") -> Found:
+    if not isinstance(row.name, str) or not row.name.strip():
+        yield "name", ValidationError(_("Give the job a name."), code="blank")
+        return
+    if not _storable(row.name):
+        return
+    others = type(row).objects.exclude(pk=row.pk).filter(name_key=row.name.lower())
+    if others.exists():
+        message = _("Another scheduled task has this name (upper and lower case are the same).")
+        yield "name", ValidationError(message, code="unique")
+
+
+def _check_task(row: "ScheduledTask") -> Found:
+    name = row.task
+    if not isinstance(name, str) or not name.strip():
+        yield "task", ValidationError(_("Choose a task."), code="blank")
+    elif name != name.strip() or any(c.isspace() for c in name):
+        message = _("The name of a task has no spaces.")
+        yield "task", ValidationError(message, code="spaces")
+    elif registry.is_refused(name):
+        message = _("“%(task)s” belongs to Celery or to the dispatcher and cannot be scheduled.")
+        yield "task", ValidationError(message % {"task": name}, code="refused_task")
+
+
+def _check_arguments(row: "ScheduledTask") -> Found:
+    shapes: tuple[tuple[str, Any, str], ...] = (
+        ("args", list, _("Give a JSON list, for example [1, 2].")),
+        ("kwargs", dict, _('Give a JSON object, for example {"region": "eu"}.')),
+    )
+    fits = True
+    for field, shape, message in shapes:
+        value = getattr(row, field)
+        if not isinstance(value, shape):
+            yield field, ValidationError(message, code="wrong_shape")
+            fits = False
+        elif problem := json_problem(value):
+            yield field, ValidationError(problem, code="not_json")
+            fits = False
+    if fits and isinstance(row.task, str):
+        problem = registry.binding_error(row.task, row.args, row.kwargs)
+        if problem:
+            field = "kwargs" if row.kwargs else "args"
+            message = _("These arguments do not fit the task: %(problem)s.")
+            yield field, ValidationError(message % {"problem": problem}, code="arguments")
+
+
+def json_problem(value: Any) -> str | None:
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        return _("The keys must be text.")
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return _("This cannot be written as JSON: %(error)s.") % {"error": str(error)[:200]}
+    if "\\u0000" in text or not _storable(text):
+        return _("It contains a character that cannot be stored (NUL or half a surrogate).")
+    return None
+
+
+def _check_moments(row: "ScheduledTask") -> Found:
+    for field in _MOMENTS:
+        value = getattr(row, field)
+        if value is not None and (not isinstance(value, datetime) or timezone.is_naive(value)):
+            message = _("Give a date and time with its time zone.")
+            yield field, ValidationError(message, code="naive")
+    if _comparable(row.starts_at, row.ends_at) and row.ends_at < row.starts_at:  # type: ignore[operator]
+        yield "ends_at", ValidationError(_("It ends before it starts."), code="ends_before_start")
+
+
+def _comparable(*moments: Any) -> bool:
+    return all(isinstance(m, datetime) and timezone.is_aware(m) for m in moments)
+
+
+def _check_limits(row: "ScheduledTask") -> Found:
+    soft, hard = row.soft_time_limit, row.time_limit
+    if isinstance(soft, int) and isinstance(hard, int) and soft >= hard:
+        message = _("The soft time limit must be shorter than the time limit.")
+        yield "soft_time_limit", ValidationError(message, code="soft_not_shorter")
+    if row.queue == "dispatcher":
+        message = _("The queue “dispatcher” is the scheduler's own. Choose another one.")
+        yield "queue", ValidationError(message, code="reserved_queue")
+
+
+def _check_schedule(row: "ScheduledTask") -> Found:
+    if row.kind not in KIND_FIELDS:
+        message = _("Choose one of one_time, interval and cron.")
+        yield "kind", ValidationError(message, code="invalid_choice")
+        return
+    own, missing = KIND_FIELDS[row.kind]
+    for field, _message in KIND_FIELDS.values():
+        if field != own and getattr(row, field) not in (None, ""):
+            message = _("Leave this empty for the kind “%(kind)s”.") % {"kind": row.kind}
+            yield field, ValidationError(message, code="other_kind")
+    if getattr(row, own) in (None, ""):
+        yield own, ValidationError(str(missing), code="required")
+        return
+    if row.starts_at is None or _comparable(row.starts_at):  # else that was said of it
+        try:
+            row.schedule()
+        except ScheduleError as error:
+            yield error.field, schedule_error(error)
+    if row.kind != "cron":
+        yield from _check_timezone(row)
+
+
+def _check_timezone(row: "ScheduledTask") -> Found:
+    from scheduling.schedules.zones import zone
+
+    try:
+        zone(row.timezone)
+    except ScheduleError as error:
+        yield error.field, schedule_error(error)
+
+
+def _next_slot(row: "ScheduledTask") -> Found:
+    """A schedule that is enabled and new, re-enabled or re-timed must have a slot to come."""
+    if not row.enabled or not _is_retimed(row):
+        return
+    now = database_now()
+    if row.window().next_after(now) is None:
+        yield _no_slot_error(row, now)
+    elif row.max_runs is not None and row.slots_used >= row.max_runs:
+        message = _("All of these slots are used. Raise the number, or leave the job disabled.")
+        yield "max_runs", ValidationError(message, code="no_further_slot")
+
+
+def _is_retimed(row: "ScheduledTask") -> bool:
+    stored = row._stored
+    return row._state.adding or stored is None or any(stored[f] != getattr(row, f) for f in RULE)
+
+
+def _no_slot_error(row: "ScheduledTask", now: datetime) -> tuple[str, ValidationError]:
+    if row.kind == "one_time" and row.run_at is not None and row.run_at <= now:
+        message = _("This time is past. Choose one to come, or disable the job.")
+        return "run_at", ValidationError(message, code="past")
+    if row.ends_at is not None:
+        message = _("The schedule has no slot before it ends. Choose a later end.")
+        return "ends_at", ValidationError(message, code="no_further_slot")
+    field = KIND_FIELDS[row.kind][0]
+    return field, ValidationError(_("The schedule has no slot to come."), code="no_further_slot")
+
+
+_CHECKS: tuple[Callable[["ScheduledTask"], Found], ...] = (
+    _check_texts,
+    _check_name,
+    _check_task,
+    _check_arguments,
+    _check_moments,
+    _check_limits,
+    _check_schedule,
+)

@@ -1,0 +1,15 @@
+"""The row: what should run and when."""
+
+from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy, StateReason
+from scheduling.models.scheduled_task import ScheduledTask
+from scheduling.stop import Stop
+
+__all__ = [
+    "Kind",
+    "MisfirePolicy",
+    "OnLost",
+    "OverlapPolicy",
+    "ScheduledTask",
+    "StateReason",
+    "Stop",
+]

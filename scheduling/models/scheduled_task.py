@@ -1,0 +1,524 @@
+"""`ScheduledTask`: what should run and when. One row per schedule."""
+
+import functools
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
+
+from django.conf import settings
+from django.core.checks import CheckMessage
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils import timezone as django_timezone
+from django.utils.translation import gettext_lazy as _
+
+from scheduling import edits, trail
+from scheduling.database import DatabaseNow, database_now
+from scheduling.edits import DECIDING, validation
+from scheduling.models import spoilt_rows
+from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy, StateReason
+from scheduling.models.queryset import ScheduledTaskQuerySet
+from scheduling.schedules import Cron, Interval, OneTime, Schedule, policies
+from scheduling.stop import Stop
+
+TEN_YEARS = 10 * 366 * 24 * 3600
+
+
+def default_timezone() -> str:
+    return str(settings.TIME_ZONE)
+
+
+def _seconds(label: Any, help_text: Any, *, low: int = 0, **options: Any) -> Any:
+    """A column of whole seconds, `low` up to ten years."""
+    limits = [MinValueValidator(low), MaxValueValidator(TEN_YEARS)]
+    return models.PositiveIntegerField(label, help_text=help_text, validators=limits, **options)
+
+
+def _choice(label: Any, choices: type[models.TextChoices], default: str, help_text: Any) -> Any:
+    return models.CharField(
+        label,
+        max_length=20,
+        choices=choices.choices,
+        default=default,
+        db_default=default,
+        help_text=help_text,
+    )
+
+
+class ScheduledTask(models.Model):
+    """When a Celery task should run, with what, and by which rules."""
+
+    name = models.CharField(
+        _("name"), max_length=200, help_text=_("Unique; upper and lower case are the same.")
+    )
+    # Unique whatever the case on every database: MariaDB has no index on an expression, all four
+    # have a unique index on a generated column.
+    name_key = models.GeneratedField(
+        expression=Lower("name"),
+        output_field=models.CharField(max_length=200),
+        db_persist=True,
+        editable=False,
+    )
+    description = models.TextField(_("description"), blank=True, default="", db_default="")
+    owner = models.CharField(
+        _("owner"),
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_(
+            "Is told by mail when it starts failing and when it works again: a mail address, or "
+            "the name of a user who has one."
+        ),
+    )
+    group = models.CharField(
+        _("group"),
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("To find jobs that belong together."),
+    )
+    task = models.CharField(
+        _("task"), max_length=255, help_text=_("The registered name of the Celery task.")
+    )
+    args = models.JSONField(
+        _("positional arguments"),
+        default=list,
+        db_default=models.Value([], output_field=models.JSONField()),
+        blank=True,
+        help_text=_("A JSON list, for example [1, 2]."),
+    )
+    kwargs = models.JSONField(
+        _("keyword arguments"),
+        default=dict,
+        db_default=models.Value({}, output_field=models.JSONField()),
+        blank=True,
+        help_text=_('A JSON object, for example {"region": "eu"}.'),
+    )
+
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    run_at = models.DateTimeField(
+        _("run at"), null=True, blank=True, help_text=_("For a one-time job.")
+    )
+    interval_seconds = _seconds(
+        _("every (seconds)"),
+        _(
+            "For an interval. It counts elapsed time from the start: 86400 moves by an hour on "
+            "the local clock when the clock changes; the cron “0 9 * * *” does not."
+        ),
+        low=1,
+        null=True,
+        blank=True,
+    )
+    cron_expression = models.CharField(
+        _("cron expression"),
+        max_length=256,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_(
+            "minute hour day-of-month month day-of-week, or six fields with the seconds first: "
+            "“0 9 * * MON-FRI” is nine o'clock on weekdays."
+        ),
+    )
+    timezone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        default=default_timezone,
+        db_default="UTC",
+        help_text=_("The zone in which the cron expression and the times here are meant."),
+    )
+    starts_at = models.DateTimeField(
+        _("starts at"), null=True, blank=True, help_text=_("No run before it; itself included.")
+    )
+    ends_at = models.DateTimeField(
+        _("ends at"), null=True, blank=True, help_text=_("No run after it; itself included.")
+    )
+    max_runs = models.PositiveIntegerField(
+        _("at most this many slots"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("After that many slots the schedule is finished."),
+    )
+    enabled = models.BooleanField(
+        _("enabled"),
+        default=True,
+        db_default=True,
+        help_text=_("Without the tick the job is paused: no slot of it runs."),
+    )
+
+    misfire_policy = _choice(
+        _("late slots"),
+        MisfirePolicy,
+        "run_latest",
+        _("What becomes of slots that were missed while the scheduler was down."),
+    )
+    misfire_grace_seconds = _seconds(
+        _("late after (seconds)"),
+        _("A slot older than this counts as late."),
+        default=60,
+        db_default=60,
+    )
+    overlap_policy = _choice(
+        _("while the previous run is running"),
+        OverlapPolicy,
+        "allow",
+        _("What becomes of a run that is about to start while another one is running."),
+    )
+    jitter_seconds = _seconds(
+        _("jitter (seconds)"),
+        _("Starts up to this much later, by an amount fixed for each slot, to spread the load."),
+        default=0,
+        db_default=0,
+    )
+    queue = models.CharField(
+        _("queue"),
+        max_length=255,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Empty: the queue that Celery's routing gives the task."),
+    )
+    priority = models.PositiveSmallIntegerField(
+        _("priority"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(9)],
+        help_text=_("0 to 9; 9 is first. It orders messages that wait in the queue."),
+    )
+    expires_seconds = _seconds(
+        _("expires after (seconds)"),
+        _("A run that could not start within this time of its slot is missed."),
+        low=1,
+        null=True,
+        blank=True,
+    )
+    time_limit = _seconds(
+        _("time limit (seconds)"),
+        _("The worker kills the run after it. Only the prefork pool can."),
+        low=1,
+        null=True,
+        blank=True,
+    )
+    soft_time_limit = _seconds(
+        _("soft time limit (seconds)"),
+        _("The run gets a SoftTimeLimitExceeded after it. Only the prefork pool can."),
+        low=1,
+        null=True,
+        blank=True,
+    )
+    max_retries = models.PositiveSmallIntegerField(
+        _("retries"),
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(100)],
+        help_text=_("How often a failed run is tried again."),
+    )
+    retry_delay_seconds = _seconds(
+        _("retry after (seconds)"),
+        _("The wait before a retry."),
+        default=60,
+        db_default=60,
+    )
+    retry_backoff = models.BooleanField(
+        _("double the wait"),
+        default=False,
+        db_default=False,
+        help_text=_("Each wait is twice the one before, up to an hour."),
+    )
+    on_lost = _choice(
+        _("when its worker dies"),
+        OnLost,
+        "fail",
+        _("“Run it again” starts it at least once: the task must bear a second start."),
+    )
+    pause_after_failures = models.PositiveIntegerField(
+        _("pause after failures"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Pauses the schedule after that many failed or lost runs in a row."),
+    )
+
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    skip_slots = models.JSONField(
+        _("skipped slots"),
+        default=list,
+        db_default=models.Value([], output_field=models.JSONField()),
+        blank=True,
+        editable=False,
+    )
+
+    # Kept by the scheduler: `save()` never writes them from memory.
+    next_run_at = models.DateTimeField(_("next slot to plan"), null=True, editable=False)
+    last_run_at = models.DateTimeField(_("last slot"), null=True, editable=False)
+    armed_at = models.DateTimeField(
+        default=django_timezone.now, db_default=DatabaseNow(), editable=False
+    )
+    slots_used = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    revision = models.PositiveIntegerField(default=1, db_default=1, editable=False)
+    state_reason = models.CharField(
+        _("state"), max_length=20, blank=True, default="", db_default="", editable=False
+    )
+    state_reason_params = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, output_field=models.JSONField()),
+        blank=True,
+        editable=False,
+    )
+    state_reason_at = models.DateTimeField(null=True, editable=False)
+    state_reason_by = models.CharField(
+        max_length=200, blank=True, default="", db_default="", editable=False
+    )
+    created_at = models.DateTimeField(
+        _("created"), default=django_timezone.now, db_default=DatabaseNow(), editable=False
+    )
+    updated_at = models.DateTimeField(
+        _("changed"), default=django_timezone.now, db_default=DatabaseNow(), editable=False
+    )
+
+    history = trail.Trail(
+        verbose_name=_("change of a scheduled task"),
+        verbose_name_plural=_("changes of scheduled tasks"),
+        excluded_fields=[
+            "name_key",
+            "next_run_at",
+            "last_run_at",
+            "slots_used",
+            "state_reason_at",
+            "state_reason_by",
+            "updated_at",
+        ],
+    )
+    objects: ClassVar[ScheduledTaskQuerySet] = cast(
+        ScheduledTaskQuerySet, ScheduledTaskQuerySet.as_manager()
+    )
+
+    class Meta:
+        verbose_name = _("scheduled task")
+        verbose_name_plural = _("scheduled tasks")
+        base_manager_name = "objects"  # as `run.scheduled_task` reads, spoilt rows too
+        ordering = ("name", "pk")
+        indexes = (
+            models.Index(fields=("enabled", "next_run_at"), name="scheduledtask_due"),
+            # For what the lists are filtered by, in the order in which they show it: by the value
+            # alone a page of a group would be looked for among all names, or all its rows sorted.
+            models.Index(fields=("group", "name_key"), name="scheduledtask_group_name"),
+            models.Index(fields=("owner", "name_key"), name="scheduledtask_owner_name"),
+            models.Index(fields=("task", "name_key"), name="scheduledtask_task_name"),
+            models.Index(fields=("queue", "name_key"), name="scheduledtask_queue_name"),
+            models.Index(
+                fields=("name_key",), name="scheduledtask_disabled", condition=Q(enabled=False)
+            ),
+            models.Index(
+                fields=("name_key",),
+                name="scheduledtask_set_aside",
+                condition=Q(state_reason="set_aside"),
+            ),
+            # For `named_from`: in the collation of the database LIKE cannot use the unique index.
+            models.Index(
+                fields=("name_key",),
+                opclasses=["varchar_pattern_ops"],
+                name="scheduledtask_name_prefix",
+            ),
+        )
+        constraints = (
+            models.UniqueConstraint(fields=("name_key",), name="scheduledtask_name_any_case"),
+            models.CheckConstraint(
+                name="scheduledtask_fields_of_its_kind",
+                condition=Q(
+                    kind="one_time",
+                    run_at__isnull=False,
+                    interval_seconds__isnull=True,
+                    cron_expression="",
+                )
+                | Q(
+                    kind="interval",
+                    run_at__isnull=True,
+                    interval_seconds__isnull=False,  # or NULL >= 1 is NULL, which a CHECK lets pass
+                    interval_seconds__gte=1,
+                    cron_expression="",
+                )
+                | (
+                    Q(kind="cron", run_at__isnull=True, interval_seconds__isnull=True)
+                    & ~Q(cron_expression="")
+                ),
+                violation_error_message=_(
+                    "Give exactly the field of the kind: run at, every or cron expression."
+                ),
+            ),
+            models.CheckConstraint(
+                name="scheduledtask_priority",
+                condition=Q(priority__isnull=True) | Q(priority__lte=9),
+                violation_error_message=_("The priority is 0 to 9."),
+            ),
+            models.CheckConstraint(
+                name="scheduledtask_ends_after_start",
+                condition=Q(starts_at__isnull=True)
+                | Q(ends_at__isnull=True)
+                | Q(ends_at__gte=F("starts_at")),
+                violation_error_message=_("It ends before it starts."),
+            ),
+        )
+        permissions = (
+            ("run_scheduledtask", _("Can run scheduled tasks now")),
+            ("pause_scheduledtask", _("Can pause and resume scheduled tasks")),
+            ("skip_scheduledtask", _("Can skip slots of scheduled tasks")),
+            ("backfill_scheduledtask", _("Can backfill scheduled tasks")),
+        )
+
+    @classmethod
+    def check(cls, **options: Any) -> list[CheckMessage]:
+        """Django warns that MariaDB makes the partial indexes whole ones: those serve as well."""
+        return [message for message in super().check(**options) if message.id != "models.W037"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    # Rule -----------------------------------------------------------------------------------------
+
+    def schedule(self) -> Schedule:
+        """The schedule as a value; `ScheduleError` if the columns do not make one."""
+        spoilt_rows.check_readable(self)
+        if self.kind == Kind.CRON:
+            return Cron(self.cron_expression, self.timezone)
+        if self.kind == Kind.INTERVAL:
+            anchor = (self.starts_at or self.created_at).replace(microsecond=0)
+            return Interval(validation.interval_of(self.interval_seconds), anchor)
+        if self.kind == Kind.ONE_TIME:
+            return OneTime(cast(datetime, self.run_at))
+        raise validation.unknown_kind(self.kind)
+
+    def window(self) -> policies.Window:
+        """The schedule between `starts_at` and `ends_at`; `ScheduleError` as `schedule()`."""
+        return policies.Window(self.schedule(), self.starts_at, self.ends_at)
+
+    def slots_left(self) -> int | None:
+        """How many slots `max_runs` still allows to plan; None without a limit."""
+        return None if self.max_runs is None else max(self.max_runs - self.slots_used, 0)
+
+    def first_slot(self, after: datetime) -> datetime | None:
+        """The first slot after `after` that may still be planned."""
+        return None if self.slots_left() == 0 else self.window().next_after(after)
+
+    def start_of(self, slot: datetime) -> datetime:
+        """When the run of `slot` starts: the slot and its jitter."""
+        if not self.jitter_seconds:
+            return slot
+        following = self.window().next_after(slot)
+        return slot + policies.jitter(self.pk, slot, self.jitter_seconds, following)
+
+    def upcoming(
+        self, n: int, *, now: datetime | None = None, everything_paused: bool | None = None
+    ) -> list[datetime]:
+        """The next at most `n` slots (UTC) that will run, planned already or not.
+
+        Empty when the schedule is not evaluated, or everything is paused (looked up if not
+        given). Raises `ScheduleError` if it is not valid.
+        """
+        if not self.enabled or self.state_reason == StateReason.SET_ASIDE or n <= 0:
+            return []
+        if everything_paused is None:
+            everything_paused = Stop.objects.in_force().exists()
+        if everything_paused:
+            return []
+        now = now or database_now()
+        skipped, left = set(self.skip_slots), self.slots_left()
+        slots: list[datetime] = []
+        slot = self.window().next_after(now)
+        while slot is not None and len(slots) < n:
+            if left is not None and self._unplanned(slot):
+                if left == 0:
+                    break
+                left -= 1
+            if slot.isoformat() not in skipped:
+                slots.append(slot)
+            slot = self.window().next_after(slot)
+        return slots
+
+    def _unplanned(self, slot: datetime) -> bool:
+        if self.next_run_at is not None:
+            return slot >= self.next_run_at
+        return self.last_run_at is None or slot > self.last_run_at
+
+    # Edits ----------------------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """The only validation: the admin, the managers and the API all come through here."""
+        validation.clean(self)
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Write the row in the edit transaction. `ValidationError` as from `clean()`."""
+        write = functools.partial(super().save, using=using)
+        if self._state.adding:
+            edits.create(self, functools.partial(write, force_insert=force_insert))
+        else:
+            edits.save(self, functools.partial(write, force_update=force_update), update_fields)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row; its runs stay, detached; those it still owes are cancelled."""
+        return edits.delete(self, functools.partial(super().delete, *args, **kwargs))
+
+    def pause(
+        self,
+        *,
+        by: Any = None,
+        until: datetime | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> bool:
+        """Stop its slots, until `until` if given; True if it was not paused before.
+
+        `params` are kept beside the reason: `{"failures": 3}` where failures paused it.
+        """
+        return edits.pause(self, by=by, until=until, params=params)
+
+    def resume(self, *, by: Any = None) -> bool:
+        """Let its slots run again from now on; True if it was paused."""
+        return edits.resume(self, by=by)
+
+    def skip_next(self, *, by: Any = None) -> datetime | None:
+        """Skip the next slot that would run, and return it (UTC); None where there is none."""
+        return edits.skip_next(self, by=by)
+
+    def unskip(self, slot: datetime, *, by: Any = None) -> bool:
+        """Let a slot to come run that was to be skipped; True if it was."""
+        return edits.unskip(self, slot, by=by)
+
+    skip_next.alters_data = True  # type: ignore[attr-defined]
+    unskip.alters_data = True  # type: ignore[attr-defined]
+    pause.alters_data = True  # type: ignore[attr-defined]
+    resume.alters_data = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def from_db(
+        cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any
+    ) -> "ScheduledTask":
+        row = super().from_db(db, field_names, values, **options)
+        row.remember()
+        return row
+
+    def remember(self) -> None:
+        """Note the row as stored, to know at `save()` what a person changed."""
+        self._stored = {name: self.__dict__.get(name) for name in DECIDING}
+
+    _stored: dict[str, Any] | None = None
+
+    #: What stands for stored values that cannot be read (see `scheduling.models.spoilt_rows`).
+    stand_ins: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Columns whose stored value cannot be read, and for which nobody gave another one."""
+        return [name for name, value in self.stand_ins.items() if getattr(self, name) is value]

@@ -1,0 +1,30 @@
+"""What is said to a person of a schedule, a moment, a duration and a state."""
+
+from scheduling.words.preview import SCHEDULE_FIELDS, notes, once_saved, task_advice
+from scheduling.words.wording import (
+    duration_text,
+    in_zone,
+    moment_text,
+    schedule_words,
+    state_label,
+    state_note,
+    state_of,
+    state_reason_text,
+    upcoming_or_problem,
+)
+
+__all__ = [
+    "SCHEDULE_FIELDS",
+    "duration_text",
+    "in_zone",
+    "moment_text",
+    "notes",
+    "once_saved",
+    "schedule_words",
+    "state_label",
+    "state_note",
+    "state_of",
+    "state_reason_text",
+    "task_advice",
+    "upcoming_or_problem",
+]
