@@ -49,8 +49,8 @@ browser: $(VENV)/dev.stamp ## find Chromium for the browser tests, or install it
 screenshots: $(VENV)/dev.stamp browser ## take the pictures of the documentation anew, into docs/images
 	UPDATE_SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser/test_pictures.py
 
-# Each of the two has servers of its own, and whole files: processes of a file are started once.
-SIDE_BY_SIDE ?= 2
+# More than there are cores, because much of a test is waiting. Each has servers of its own, and whole files: processes of a file are started once.
+SIDE_BY_SIDE ?= 3
 suite: $(VENV)/dev.stamp ## the tests that take less than a minute each; ARGS="..." goes to pytest
 	$(BIN)/python -m pytest -m "not slow" -n $(SIDE_BY_SIDE) --dist loadfile $(ARGS)
 

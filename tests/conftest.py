@@ -1,7 +1,11 @@
 """What every test may use. Servers and settings come from tests/environment.py."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import translation
@@ -18,14 +22,46 @@ def pytest_configure() -> None:
     settings.PASSWORD_HASHERS.insert(0, "django.contrib.auth.hashers.MD5PasswordHasher")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folder is the marker. Browser tests come last: Playwright leaves an event loop running
-    in this thread, and from then on Django refuses database calls unless told otherwise."""
-    items.sort(key=lambda item: "browser" in Path(item.path).parts)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The folder is the marker. Tests that wait for processes come first, so that others have the
+    time. Browser tests come last: Playwright leaves an event loop running in this thread, and from
+    then on Django refuses database calls unless told otherwise, and no fork goes well."""
+    left_out = _others(items, int(os.environ.get("TEST_SHARE", "1")))
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: _turn(Path(item.path).parts))
     for item in items:
         for folder in ("integration", "browser"):
             if folder in Path(item.path).parts:
                 item.add_marker(folder)
+    _sample(items)
+
+
+def _others(items: list[pytest.Item], n: int) -> set[pytest.Item]:
+    """All but the tests of one file in n, of others each day: TEST_SHARE=2 in a leg of .ci/run."""
+    files = sorted({item.path for item in items})
+    chosen = set(files[date.today().toordinal() % n :: n])
+    return {item for item in items if item.path not in chosen}
+
+
+def _turn(parts: tuple[str, ...]) -> int:
+    return 0 if "integration" in parts else 2 if "browser" in parts else 1
+
+
+def _sample(items: list[pytest.Item]) -> None:
+    """Of a test marked `sampled(n)` one case in n runs, others each day; the rest are slow ones.
+
+    The marker is for what is exhaustive and costs seconds a case: a week tries them all.
+    """
+    today = date.today().toordinal()
+    seen: Counter[Any] = Counter()
+    for item in items:
+        marker = item.get_closest_marker("sampled")
+        if marker is not None:
+            test = getattr(item, "function", item)
+            if (seen[test] + today) % marker.args[0]:
+                item.add_marker("slow")
+            seen[test] += 1
 
 
 @pytest.hookimpl(wrapper=True)

@@ -155,15 +155,13 @@ def shown_by(filled: board.Board) -> dict[str, Step]:
 
 
 def ways() -> Iterator[Any]:
-    """Two that have each of everything, and the others where there is time."""
-    quick = {("en", "light", "wide"), ("zh-hans", "dark", "narrow")}
     for way in itertools.product(LANGUAGES, ("light", "dark"), ("wide", "narrow")):
         language, scheme, size = way
-        marks = () if way in quick else pytest.mark.slow
         where = {"wide": WIDE, "narrow": NARROW}[size]
-        yield pytest.param(language, scheme, where, id=", ".join(way), marks=marks)
+        yield pytest.param(language, scheme, where, id=", ".join(way))
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("filled", "scheme", "size"), [*ways()], indirect=["filled"])
 def test_every_page_is_accessible_and_fits(
     admin_page: Any, live_server: Any, filled: board.Board, scheme: str, size: Any, request: Any

@@ -16,11 +16,12 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Any
 
-from tests.mutants.changes import Change, changes
+from tests.mutants.changes import Change, changes, compiles
 from tests.mutants.concerned import MODULES, first, rest
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ EXPLAINED = Path(__file__).with_name("explained.toml")
 
 #: Seconds for the tests that concern a module, and for all others: several times what they take.
 #: A mutant that needs longer hangs, and is noticed.
-FIRST_SECONDS, REST_SECONDS = 180.0, 600.0
+FIRST_SECONDS, REST_SECONDS = 180.0, 900.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Mutant:
 
     module: str
     change: Change
+
+    @property
+    def text(self) -> str:
+        """The module with the change."""
+        return self.change.apply((ROOT / self.module).read_text())
 
     def __str__(self) -> str:
         return f"{self.module}:{self.change.line} {self.change.name}"
@@ -73,13 +79,12 @@ class Slot:
         return dict(json.loads(answer))
 
     def try_one(self, mutant: Mutant) -> dict[str, Any]:
-        text = mutant.change.apply((ROOT / mutant.module).read_text())
         answer: dict[str, Any] = {}
         for tests, seconds in (
             (first(mutant.module, self.root), FIRST_SECONDS),
             (rest(mutant.module, self.root), REST_SECONDS),
         ):
-            answer = self.ask(mutant.module, text, tests, seconds)
+            answer = self.ask(mutant.module, mutant.text, tests, seconds)
             if answer["noticed"]:
                 break
         return answer
@@ -116,7 +121,8 @@ def main() -> int:
     stale = _stale(known, every) if not options.only else []
     untold = [m for m in every if m.change.name not in known.get(m.module, {})]
     random.Random(options.seed).shuffle(untold)
-    wanted = untold if options.all else untold[: options.number]
+    number = len(untold) if options.all else options.number
+    wanted = list(islice((m for m in untold if compiles(m.text)), number))
     print(
         f"{len(every)} changes of {len({m.module for m in every})} modules, "
         f"{len(every) - len(untold)} explained; trying {len(wanted)} with seed {options.seed}",

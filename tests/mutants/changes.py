@@ -70,14 +70,15 @@ class Change:
 
 
 def changes(source: str) -> list[Change]:
-    """Every change of the source that still compiles, each once."""
+    """Every change of the source, each once. A few do not compile: see `compiles`."""
     found: dict[tuple[int, int, str], Change] = {}
     for change in _Finder(source).walk(ast.parse(source), "module"):
         found.setdefault((change.start, change.end, change.text), change)
-    return [change for change in found.values() if _compiles(change.apply(source))]
+    return list(found.values())
 
 
-def _compiles(source: str) -> bool:
+def compiles(source: str) -> bool:
+    """Whether a mutant is a program at all."""
     try:
         compile(source, "mutant", "exec", dont_inherit=True)
     except (SyntaxError, ValueError):

@@ -1,75 +1,88 @@
 """Which modules are mutated, and which tests concern each.
 
-By name: `dispatcher/worker/gate.py` is the concern of every `test_gate*.py`. The table adds the
-others that look at it first; what is not found there is looked for in all tests of `WIDE`.
+First by name: `dispatcher/worker/gate.py` is the concern of every `test_gate*.py`, and the table
+adds others. What they do not notice, the folders beside them may.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-#: The hot and crash-critical modules, each with the tests beside its own that look at it.
+#: The hot and crash-critical modules, each with the tests beside its own that look at it first.
 MODULES: dict[str, tuple[str, ...]] = {
-    "dispatcher/plan/planner.py": ("planner", "set_aside", "tick"),
-    "dispatcher/plan/decisions.py": ("planner", "tick", "misfire"),
-    "dispatcher/plan/new_runs.py": ("planner", "runs", "publisher"),
-    "dispatcher/tick.py": ("tick", "stop", "set_aside"),
+    "dispatcher/plan/planner.py": ("set_aside",),
+    "dispatcher/plan/decisions.py": ("planner", "misfire"),
+    "dispatcher/plan/new_runs.py": ("planner", "runs"),
     "dispatcher/plan/misfire.py": ("misfire",),
-    "dispatcher/publish/publisher.py": ("publisher", "rescue", "tick"),
-    "dispatcher/worker/gate.py": ("gate", "verbs", "connections"),
-    "dispatcher/worker/overlap.py": ("overlap",),
-    "dispatcher/worker/record.py": ("record", "pause_failing", "runs", "verbs"),
-    "dispatcher/worker/celery_signals.py": ("celery_signals", "record", "signals"),
-    "dispatcher/worker/leases.py": ("worker", "record", "gate", "connections"),
-    "dispatcher/worker/request.py": ("worker", "record", "gate", "connections"),
-    "dispatcher/worker/consumer.py": ("worker", "record", "gate", "connections"),
-    "dispatcher/upkeep/rescue.py": ("rescue", "overlap"),
-    "dispatcher/publish/broker.py": ("rescue", "overlap"),
-    "dispatcher/worker/pause_failing.py": ("pause_failing", "record"),
-    "dispatcher/runs.py": ("runs", "overlap"),
-    "dispatcher/follow_edits.py": ("follow_edits", "stop", "races"),
-    "dispatcher/signals.py": ("signals",),
-    "dispatcher/worker/stored_values.py": ("stored_values", "record"),
-    "dispatcher/models/verbs.py": ("verbs", "publisher", "rescue", "overlap", "misfire", "stop"),
-    "dispatcher/models/bulk.py": ("bulk", "planner", "misfire"),
-    "scheduling/edits/transaction.py": (
-        "edits",
-        "follow_edits",
-        "trail",
-        "skip_next",
-        "scheduled_task",
-        "stop",
-    ),
-    "scheduling/edits/validation.py": ("validation", "scheduled_task", "admin", "preview"),
-    "scheduling/models/queryset.py": ("scheduled_task", "edits", "set_aside", "list", "stop"),
-    "scheduling/database/locking.py": ("locking", "races"),
-    "scheduling/schedules/policies.py": ("policies", "schedules_properties", "planner", "misfire"),
-    "scheduling/schedules/zones.py": ("zones", "schedules", "cron", "clock_changes"),
-    "scheduling/schedules/wall_clock.py": ("wall_clock", "cron", "schedules"),
-    "scheduling/schedules/cron.py": ("cron", "schedules", "clock_changes"),
-    "scheduling/schedules/clock_changes.py": ("clock_changes", "preview"),
-    "scheduling/registry/masking.py": ("masking", "run_log"),
-    "dispatcher/api/kernel/permissions.py": ("permissions", "access"),
+    "dispatcher/publish/publisher.py": ("messages", "rescue", "ticking"),
+    "dispatcher/publish/broker.py": ("publisher", "rescue", "connections"),
+    "dispatcher/worker/gate.py": ("claim", "verbs", "connections"),
+    "dispatcher/worker/overlap.py": ("verbs_ends", "runs_on_commit"),
+    "dispatcher/worker/record.py": ("pause_failing", "worker", "verbs"),
+    "dispatcher/worker/celery_signals.py": ("record", "worker"),
+    "dispatcher/worker/leases.py": ("worker", "connections"),
+    "dispatcher/worker/request.py": ("worker", "celery_signals"),
+    "dispatcher/worker/consumer.py": ("worker",),
+    "dispatcher/worker/pause_failing.py": ("record",),
+    "dispatcher/worker/stored_values.py": ("celery_signals",),
+    "dispatcher/upkeep/rescue.py": ("verbs_questions", "overlap"),
+    "dispatcher/tick.py": ("ticking", "stop"),
+    "dispatcher/runs.py": ("verbs_ends",),
+    "dispatcher/follow_edits.py": ("stop", "edit_races"),
+    "dispatcher/signals.py": ("runs_on_commit",),
+    "dispatcher/models/verbs.py": ("verb_conditions", "claim", "record", "publisher", "rescue"),
+    "dispatcher/models/bulk.py": ("planner", "misfire"),
+    "scheduling/edits/transaction.py": ("edits", "follow_edits", "trail", "skip_next"),
+    "scheduling/edits/validation.py": ("scheduled_task",),
+    "scheduling/models/queryset.py": ("scheduled_task", "edits", "set_aside", "planner_batches"),
+    "scheduling/database/locking.py": ("locking", "planner_and_others", "edit_races"),
+    "scheduling/schedules/policies.py": ("planner", "misfire_decisions"),
+    "scheduling/schedules/zones.py": ("schedules", "cron", "clock_changes"),
+    "scheduling/schedules/wall_clock.py": ("cron", "schedules"),
+    "scheduling/schedules/cron.py": ("schedules", "clock_changes"),
+    "scheduling/schedules/clock_changes.py": ("preview",),
+    "scheduling/registry/masking.py": ("run_log",),
+    "dispatcher/api/kernel/permissions.py": ("api_permissions", "access"),
 }
 
-#: Where to look next. Left out: tests of processes, which take minutes for what survives.
-WIDE = ("tests/dispatcher", "tests/scheduling")
+#: Where to look next, by the beginning of the module's path. Left out: tests of processes, which
+#: take minutes for each that survives, and those of pages, which look at other things.
+BESIDE: dict[str, tuple[str, ...]] = {
+    "scheduling/schedules": ("tests/scheduling", "tests/dispatcher/plan"),
+    "scheduling/registry": ("tests/scheduling", "tests/dispatcher/admin"),
+    "scheduling": ("tests/scheduling", "tests/dispatcher", "tests/dispatcher/plan"),
+    "dispatcher/api": ("tests/dispatcher/api",),
+    "dispatcher": (
+        "tests/dispatcher",
+        "tests/dispatcher/models",
+        "tests/dispatcher/plan",
+        "tests/dispatcher/publish",
+        "tests/dispatcher/worker",
+        "tests/dispatcher/upkeep",
+    ),
+}
 
 
 def first(module: str, root: Path) -> list[str]:
     """The test files that concern the module, as paths from `root`."""
-    stem = Path(module).stem
-    stems = (stem, *MODULES[module])
+    stems = (Path(module).stem, *MODULES[module])
     return list(dict.fromkeys(path for each in stems for path in sorted(_files(each, root))))
 
 
 def rest(module: str, root: Path) -> list[str]:
-    """All other test files that need no process of their own."""
+    """The test files beside them that need no process of their own."""
     known = set(first(module, root))
-    every = (path for folder in WIDE for path in sorted((root / folder).rglob("test_*.py")))
-    return [path for path in (str(each.relative_to(root)) for each in every) if path not in known]
+    folders = next(folders for start, folders in BESIDE.items() if module.startswith(start))
+    deep = "tests/scheduling"
+    found = (
+        path
+        for folder in folders
+        for path in sorted((root / folder).glob("**/test_*.py" if folder == deep else "test_*.py"))
+    )
+    paths = dict.fromkeys(str(path.relative_to(root)) for path in found)
+    return [path for path in paths if path not in known]
 
 
 def _files(stem: str, root: Path) -> Iterator[str]:
-    for folder in WIDE:
+    for folder in ("tests/dispatcher", "tests/scheduling"):
         for name in (f"test_{stem}.py", f"test_{stem}_*.py"):
             yield from (str(path.relative_to(root)) for path in (root / folder).rglob(name))

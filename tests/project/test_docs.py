@@ -32,6 +32,16 @@ def rows(page: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+def test_every_file_that_the_pages_name_is_there() -> None:
+    named = {
+        (page, path)
+        for page, text in PAGES.items()
+        for path in re.findall(r"`((?:scheduling|dispatcher|tests|benchmarks)/[\w/]+\.\w+)", text)
+    }
+    assert len(named) > 10
+    assert not {(page, path) for page, path in named if not (ROOT / path).exists()}
+
+
 # Examples -----------------------------------------------------------------------------------------
 
 

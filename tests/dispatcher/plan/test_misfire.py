@@ -161,6 +161,7 @@ def end():
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("outage", OUTAGES)
@@ -504,6 +505,7 @@ def delete(task):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("outage", [without_dispatcher, without_broker])
 @pytest.mark.parametrize("change", [edit_arguments, edit_rule, edit_policy, pause, delete])

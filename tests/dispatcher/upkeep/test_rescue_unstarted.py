@@ -7,7 +7,7 @@ import pytest
 from celery.app import app_or_default
 
 from dispatcher.models import TaskRun, Tick
-from dispatcher.publish import broker, publisher
+from dispatcher.publish import publisher
 from dispatcher.upkeep import rescue
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
@@ -167,7 +167,7 @@ def test_the_messages_are_counted_before_the_runs(sent_messages, now, monkeypatc
     runs = [unstarted(now) for _ in range(3)]
     publisher.publish(runs, now)
     TaskRun.objects.update(publish_at=now)
-    ready, asked = broker.messages_ready, []
+    ready, asked = rescue.messages_ready, []
 
     def count_and_start_one(queue):
         counted = ready(queue)
@@ -175,7 +175,7 @@ def test_the_messages_are_counted_before_the_runs(sent_messages, now, monkeypatc
         TaskRun.objects.filter(pk=runs[0].pk).update(status="running", publish_at=None, attempt=1)
         return counted
 
-    monkeypatch.setattr(broker, "messages_ready", count_and_start_one)
+    monkeypatch.setattr(rescue, "messages_ready", count_and_start_one)
     assert rescue.publish_again(now) == 0
     assert asked == [3]
     assert len(sent_messages()) == 3

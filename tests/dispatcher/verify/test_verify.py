@@ -631,6 +631,7 @@ def change(deed, dice, clock, rows, task):
             rows.keep(state_reason_at=clock.now - timedelta(days=2))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_people_and_outages_do_every_slot_is_accounted_for(clock, seed):
     dice, names = random.Random(seed), iter(range(1000))

@@ -1,10 +1,12 @@
 """Each finding of `doctor`, made true by real rows, and nothing said where nothing is wrong."""
 
 import json
+import os
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from celery.app import app_or_default
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -15,6 +17,7 @@ from dispatcher.watch.doctor import examine, machinery
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import pause_everything
+from tests.integration.harness import empty_broker
 
 pytestmark = pytest.mark.django_db
 
@@ -126,15 +129,13 @@ def test_nobody_consumes_the_queue_of_the_dispatchers():
 
 
 def test_messages_for_the_dispatchers_pile_up():
-    from celery.app import app_or_default
-
+    empty_broker(os.environ["CELERY_BROKER_URL"])
     for _ in range(11):
         app_or_default().send_task("dispatcher.tick", queue="dispatcher")
     try:
         assert "11 messages wait" in found()["dispatcher_backlog"]
     finally:
-        with app_or_default().connection_for_write() as broker:
-            broker.default_channel.queue_purge("dispatcher")
+        empty_broker(os.environ["CELERY_BROKER_URL"])
 
 
 def test_the_broker_is_away(broken_broker):

@@ -31,7 +31,7 @@ S = timedelta(seconds=1)
 
 #: Where there is time; OVERLAP_ROUNDS=300 for less.
 MANY = pytest.param(int(os.environ.get("OVERLAP_ROUNDS", "1000")), marks=pytest.mark.slow)
-ROUNDS = [150, MANY]
+ROUNDS = [60, MANY]
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_under_cancel_previous_one_runs_and_the_other_can_record_nothing(
         assert succeed(holder) is True
 
 
-@pytest.mark.parametrize("rounds", [50, MANY])
+@pytest.mark.parametrize("rounds", [20, MANY])
 def test_backfilled_runs_that_come_all_at_once_run_one_after_the_other(
     crew: Crew, inbox: Any, rounds: int
 ) -> None:

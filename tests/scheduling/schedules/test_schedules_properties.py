@@ -123,6 +123,7 @@ def check_moment(
     assert cron.count(middle, end) == len(ahead), (cron, middle)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("seed", range(4))
 def test_five_fields_agree_with_a_walk_over_every_minute(seed: int) -> None:
     made, slots = Expressions(seed), 0
@@ -134,6 +135,7 @@ def test_five_fields_agree_with_a_walk_over_every_minute(seed: int) -> None:
     assert slots > 10_000  # the comparison was about something
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", range(2))
 def test_six_fields_agree_with_a_walk_over_every_second(seed: int) -> None:
     made, slots = Expressions(seed), 0
@@ -157,6 +159,7 @@ def accepted(expression: str, timezone: str) -> Cron | None:
         return None
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", range(2))
 def test_days_agree_with_a_walk_over_two_years(seed: int) -> None:
     made = Expressions(seed + 100)
