@@ -23,13 +23,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The folder is the marker. Tests that wait for processes come first, so that others have the
-    time. Browser tests come last: Playwright leaves an event loop running in this thread, and from
-    then on Django refuses database calls unless told otherwise, and no fork goes well."""
+    """The folder is the marker, and says whose turn it is."""
     left_out = _others(items, int(os.environ.get("TEST_SHARE", "1")))
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
-    items.sort(key=lambda item: _turn(Path(item.path).parts))
+    items.sort(key=lambda item: _turn(Path(item.path)))
     for item in items:
         for folder in ("integration", "browser"):
             if folder in Path(item.path).parts:
@@ -44,8 +42,12 @@ def _others(items: list[pytest.Item], n: int) -> set[pytest.Item]:
     return {item for item in items if item.path not in chosen}
 
 
-def _turn(parts: tuple[str, ...]) -> int:
-    return 0 if "integration" in parts else 2 if "browser" in parts else 1
+def _turn(path: Path) -> tuple[int, str]:
+    """First those that fork, while there are no other threads; then those that wait for processes
+    and those of the browser, mixed, so that some use the time in which others wait."""
+    if "crash" in path.parts:
+        return 0, ""
+    return (1, path.name) if {"integration", "browser"} & {*path.parts} else (2, "")
 
 
 def _sample(items: list[pytest.Item]) -> None:

@@ -44,8 +44,10 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator:
+    """Ends with its file: Playwright's event loop would go on in the thread of all later tests, and
+    what they fork would keep connections that are its parent's."""
     path = chromium()
     if path is None:
         pytest.skip("no Chromium: install the package chromium, or run `make browser`")
@@ -55,7 +57,7 @@ def browser() -> Iterator:
         browser.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _database_calls_beside_playwright() -> Iterator[None]:
     """Playwright's event loop runs in the thread of the tests; Django takes that for async code."""
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

@@ -31,7 +31,7 @@ S = timedelta(seconds=1)
 
 #: Where there is time; OVERLAP_ROUNDS=300 for less.
 MANY = pytest.param(int(os.environ.get("OVERLAP_ROUNDS", "1000")), marks=pytest.mark.slow)
-ROUNDS = [60, MANY]
+ROUNDS = [40, MANY]
 
 
 @pytest.fixture

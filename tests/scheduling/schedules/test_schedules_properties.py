@@ -128,11 +128,11 @@ def check_moment(
 def test_five_fields_agree_with_a_walk_over_every_minute(seed: int) -> None:
     made, slots = Expressions(seed), 0
     for window, change in windows(60, 36 * HOUR):
-        for _ in range(14):
+        for _ in range(7):
             cron = accepted(made.five(), window.timezone)
             if cron is not None:
                 slots += check(cron, window, change - 36 * HOUR, change + 36 * HOUR, made.random)
-    assert slots > 10_000  # the comparison was about something
+    assert slots > 5_000  # the comparison was about something
 
 
 @pytest.mark.sampled(2)
@@ -143,7 +143,7 @@ def test_six_fields_agree_with_a_walk_over_every_second(seed: int) -> None:
         if window.timezone in {"America/Juneau", "Pacific/Kwajalein"}:
             continue  # repeats a day: more than this window sees
         hour = (window.shown[len(window.shown) // 2][1] // HOUR) % 24
-        for _ in range(5):
+        for _ in range(3):
             cron = accepted(made.six((max(hour - 2, 0), min(hour + 2, 23))), window.timezone)
             if cron is not None:
                 slots += check(cron, window, change - 2 * HOUR, change + 2 * HOUR, made.random)
@@ -163,7 +163,7 @@ def accepted(expression: str, timezone: str) -> Cron | None:
 @pytest.mark.parametrize("seed", range(2))
 def test_days_agree_with_a_walk_over_two_years(seed: int) -> None:
     made = Expressions(seed + 100)
-    for _ in range(45):
+    for _ in range(25):
         expression = f"0 0 {made.day(0.3)} {made.field(1, 12, 0.6)} {made.weekday(0.3)}"
         cron = accepted(expression, "UTC")
         if cron is None:
