@@ -133,8 +133,6 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
             return super().update(**columns)
         return edits.update_each(self, columns)
 
-    update.alters_data = True  # type: ignore[attr-defined]
-
     def bulk_update(
         self, objs: Iterable["ScheduledTask"], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
@@ -142,8 +140,6 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         if not is_edit(names):
             return super().bulk_update(objs, names, batch_size=batch_size)
         return edits.bulk_update_each(list(objs), names)
-
-    bulk_update.alters_data = True  # type: ignore[attr-defined]
 
     def bulk_create(  # type: ignore[override]  # the options are refused, not named
         self, objs: Iterable["ScheduledTask"], batch_size: int | None = None, **options: Any
@@ -157,14 +153,11 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
             edits.record_creation(rows)
         return rows
 
-    bulk_create.alters_data = True  # type: ignore[attr-defined]
-
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete row by row, so that what each still owes is recorded."""
         deleted = sum(task.delete()[0] for task in self.order_by("pk").iterator())
         return deleted, {self.model._meta.label: deleted}
 
-    delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     # Create. Each validates as the admin does: `ValidationError` names the field. `task` is a

@@ -113,4 +113,5 @@ def _wait(child: int, until: float) -> int | None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt):  # the command has had all its answers
+        main()

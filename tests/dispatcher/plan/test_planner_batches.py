@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from dispatcher import run_finished
 from dispatcher.models import TaskRun, bulk
-from dispatcher.plan import planner
+from dispatcher.plan import decisions, planner
 from dispatcher.tick import tick
 from scheduling.models import ScheduledTask
 
@@ -404,3 +404,14 @@ def test_what_is_inserted_in_one_statement_is_what_one_by_one_would_be():
     assert not fast._state.adding and fast._state.db == slow._state.db
     fast.refresh_from_db()
     assert (fast.args, fast.scheduled_task_id) == (task.args, task.pk)
+
+
+def test_of_a_million_histories_only_those_asked_for_are_read():
+    asked, other = rows(2)
+    for task in (asked, other):
+        slot = {"slot": NOW, "scheduled_for": NOW, "start_at": NOW, "planned_at": NOW}
+        TaskRun.objects.create(scheduled_task=task, name=task.name, task=OK, **slot)
+
+    found = decisions.recorded_of([asked.pk], NOW)
+
+    assert {pk: recorded.until for pk, recorded in found.items()} == {asked.pk: NOW}

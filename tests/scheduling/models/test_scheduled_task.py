@@ -317,3 +317,14 @@ def test_of_two_people_who_pause_at_once_one_is_told_that_it_did():
     for thread in threads:
         thread.join()
     assert sorted(answers) == [False, True]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "skip_next", "unskip", "save", "delete"])
+def test_a_template_cannot_change_a_schedule(verb):
+    assert getattr(ScheduledTask, verb).alters_data is True
+
+
+@pytest.mark.parametrize("verb", ["update", "bulk_update", "bulk_create", "delete"])
+def test_a_template_cannot_change_schedules(verb):
+    assert getattr(ScheduledTask.objects.all(), verb).alters_data is True
+    assert hasattr(ScheduledTask.objects, verb) == (verb != "delete")  # of all, never by accident
