@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -115,6 +116,7 @@ def explained() -> dict[str, dict[str, str]]:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, _interrupt)  # or it would leave copies and servers behind
     options = _options()
     known = explained()
     every = list(mutants(options.only))
@@ -136,6 +138,10 @@ def main() -> int:
     for line in stale:
         print(f"  explained.toml: there is no such change any more: {line}")
     return int(bool(stale) or not tried or noticed < options.at_least * tried)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _options() -> argparse.Namespace:
