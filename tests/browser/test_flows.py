@@ -13,6 +13,8 @@ from scheduling.models import ScheduledTask
 from tests.browser.addresses import RUNS, TASKS
 from tests.dispatcher.rows import ADD, OK, job, run_at
 
+pytestmark = pytest.mark.sampled(2)
+
 HOUR = timedelta(hours=1)
 
 

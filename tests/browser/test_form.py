@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 
 from scheduling.models import ScheduledTask
 
+pytestmark = pytest.mark.sampled(2)
+
 ADD = "tests.integration.tasks_app.tasks.add"
 OK = "tests.integration.tasks_app.tasks.ok"
 RULES = {"cron": "cron_expression", "interval": "interval_seconds", "one_time": "run_at"}

@@ -19,9 +19,14 @@ from tests.integration.harness import Process, Stack
 
 ALL_POOLS = ("prefork", "threads", "solo")
 
-on_every_pool = pytest.mark.parametrize("pool", ALL_POOLS, indirect=True, scope="module")
 on_prefork = pytest.mark.parametrize("pool", ["prefork"], indirect=True, scope="module")
 on_threads = pytest.mark.parametrize("pool", ["threads"], indirect=True, scope="module")
+
+
+def on_every_pool(test: Any) -> Any:
+    """Each pool has its day."""
+    each = pytest.mark.parametrize("pool", ALL_POOLS, indirect=True, scope="module")
+    return pytest.mark.sampled(len(ALL_POOLS))(each(test))
 
 
 #: Pool children of the worker that serves all tests of a file.
