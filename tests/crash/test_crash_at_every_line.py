@@ -98,6 +98,7 @@ def _tell(part: Part, done: Laboratory, seconds: float) -> None:
     assert not done.failures, f"{len(done.failures)} crashes did not end well:\n{found}"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_a_crash_at_some_of_the_lines_loses_and_doubles_nothing(part):
     laboratory = Laboratory(every=SOME)
