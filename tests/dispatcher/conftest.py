@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from celery.app import app_or_default
+from celery.app.control import Control
 from kombu import pools
 
+from dispatcher import run_finished
 from tests.dispatcher.workers import Crew
 
 Messages = Callable[[], list[dict[str, Any]]]
@@ -57,6 +59,29 @@ def broken_broker(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> It
     yield
     monkeypatch.undo()
     _forget_connections()
+
+
+@pytest.fixture
+def revoked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """What workers are asked to end: a mock, because who is asked are the workers that run."""
+    asked: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        Control, "revoke", lambda self, id, terminate=False: asked.append((id, terminate))
+    )
+    return asked
+
+
+@pytest.fixture
+def told() -> Iterator[list[tuple[Any, str]]]:
+    """The runs of which `run_finished` told, with their status then."""
+    heard: list[tuple[Any, str]] = []
+
+    def hear(run: Any, **signal: Any) -> None:
+        heard.append((run.pk, run.status))
+
+    run_finished.connect(hear)
+    yield heard
+    run_finished.disconnect(hear)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@
     make mutants ARGS="--all --only plan"     every change of the modules whose path has "plan"
 
 Each mutant is one small change of one module, made in a copy of the tree. It is noticed if a test
-fails. First run the tests that concern its module, then all others of its side that need no
-process of their own. A survivor is either explained in `explained.toml` (the change alters nothing,
+fails. First run the tests that concern its module, then those beside them that need no process of
+their own. A survivor is either explained in `explained.toml` (the change alters nothing,
 or a second line of defence stands behind it) or a gap in the suite.
 
 Written here, and not taken from mutmut or cosmic-ray: a mutant of theirs costs the start of an

@@ -4,13 +4,11 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from celery.app.control import Control
 from django.db import transaction
 
 import dispatcher
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.verbs import Claim, End, TaskRunQuerySet
-from dispatcher.signals import run_finished
 from dispatcher.worker import gate, overlap, record
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
@@ -21,28 +19,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 OK = "tests.integration.tasks_app.tasks.ok"
 S = timedelta(seconds=1)
-
-
-@pytest.fixture
-def revoked(monkeypatch):
-    """What workers are asked to end: a mock, because who is asked are the workers that run."""
-    asked = []
-    monkeypatch.setattr(
-        Control, "revoke", lambda self, id, terminate=False: asked.append((id, terminate))
-    )
-    return asked
-
-
-@pytest.fixture
-def told():
-    heard = []
-
-    def hear(run, **signal):
-        heard.append((run.pk, run.status))
-
-    run_finished.connect(hear)
-    yield heard
-    run_finished.disconnect(hear)
 
 
 @pytest.fixture
