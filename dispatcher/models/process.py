@@ -1,5 +1,6 @@
 """`Worker`, a worker process that has lived, and `Tick`, one pass of the scheduler."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar, cast
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from dispatcher.models.times import LEASE, RESCUE_GAP
+from dispatcher.models.times import LEASE, RESCUE_GAP, WORKER_LEASE
 from scheduling.database import DatabaseNow, database_in
 
 
@@ -15,20 +16,49 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self, now: datetime) -> "WorkerQuerySet":
         return self.filter(lease_until__gt=now, stopped_at=None)
 
-    def renew(self, worker: UUID, clock_offset: float) -> bool:
+    def silent(self) -> "WorkerQuerySet":
+        """Workers whose word is broken, by the database's clock, and who held messages."""
+        rows = self.filter(stopped_at=None, lease_until__lt=DatabaseNow())
+        return rows.exclude(held=b"")
+
+    def speak(self, worker: UUID, held: bytes, **columns: Any) -> bool:
+        """The worker says that it lives and what it holds; False where nobody knows it."""
         rows = self.filter(pk=worker)
-        return bool(
-            rows.update(
-                seen_at=DatabaseNow(), lease_until=database_in(LEASE), clock_offset=clock_offset
-            )
-        )
+        word = {"seen_at": DatabaseNow(), "lease_until": database_in(WORKER_LEASE), "held": held}
+        return bool(rows.update(**word | columns))
+
+    def take_over(self, worker: "Worker") -> bool:
+        """Take what a silent worker held; True for the one who may send it again."""
+        same = self.filter(pk=worker.pk, lease_until=worker.lease_until)
+        return bool(same.exclude(held=b"").update(held=b""))
+
+    def held_by_living(self) -> set[UUID]:
+        """The runs whose messages a living worker holds, by the database's clock."""
+        living = self.filter(stopped_at=None, lease_until__gte=DatabaseNow())
+        words = living.exclude(held=b"").values_list("held", flat=True)
+        return {run_id for word in words for run_id in unpacked(word)}
 
     def stop(self, worker: UUID) -> bool:
         return bool(
             self.filter(pk=worker, stopped_at=None).update(
-                stopped_at=DatabaseNow(), lease_until=None
+                stopped_at=DatabaseNow(), lease_until=None, held=b""
             )
         )
+
+
+def packed(run_ids: Iterable[UUID]) -> bytes:
+    """Run ids as 16 bytes each.
+
+    >>> unpacked(packed([UUID(int=7), UUID(int=9)]))
+    [UUID('00000000-0000-0000-0000-000000000007'), UUID('00000000-0000-0000-0000-000000000009')]
+    """
+    return b"".join(run_id.bytes for run_id in run_ids)
+
+
+def unpacked(word: bytes) -> list[UUID]:
+    """The run ids of a word, as `packed` wrote them."""
+    data = bytes(word)  # psycopg2 and MySQL's drivers give other kinds of bytes
+    return [UUID(bytes=data[start : start + 16]) for start in range(0, len(data), 16)]
 
 
 class Worker(models.Model):
@@ -47,6 +77,8 @@ class Worker(models.Model):
     seen_at = models.DateTimeField(_("last seen"))
     lease_until = models.DateTimeField(_("alive until"), null=True)
     stopped_at = models.DateTimeField(_("stopped"), null=True)
+    # The runs whose messages it has received and not started, 16 bytes each (`packed`).
+    held = models.BinaryField(default=b"")
 
     objects: ClassVar[WorkerQuerySet] = cast(WorkerQuerySet, WorkerQuerySet.as_manager())
 

@@ -11,7 +11,10 @@ UNSTARTED_GRACE = timedelta(seconds=30)
 #: The longest distance between two rescues of the same run.
 RESCUE_CEILING = timedelta(minutes=15)
 
-#: How long a worker's word holds. Three renewals (every 10 s) may fail before it is broken.
+#: How long a worker's word holds for a run. Three renewals (every 10 s) may fail before it breaks.
 LEASE = timedelta(seconds=45)
+#: How long its word holds for itself and for what it has received. Two words (every 3 s) may fail;
+#: a mistake costs messages that are sent twice, and no run.
+WORKER_LEASE = timedelta(seconds=10)
 #: A longer pause between rescue passes means that nobody could renew or judge.
 RESCUE_GAP = timedelta(seconds=60)

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db.models import Q, Subquery
 
 from dispatcher import signals
-from dispatcher.models import Status, TaskRun, Tick
+from dispatcher.models import Status, TaskRun, Tick, Worker
 from dispatcher.models.times import PUBLISH_LEASE, RESCUE_CEILING, UNSTARTED_GRACE
 from dispatcher.models.verbs import End, TaskRunQuerySet
 from dispatcher.plan import misfire
@@ -99,12 +100,22 @@ def publish_again(now: datetime) -> int:
     so that a great loss in one does not keep the others waiting.
     """
     left, published = LIMIT, 0
-    for rows, missing in _missing(_first_in_line(TaskRun.objects.unanswered(now)), now):
+    unanswered = _not_in_a_worker(TaskRun.objects.unanswered(now))
+    for rows, missing in _missing(_first_in_line(unanswered), now):
         taken = publisher.take(rows, min(missing, left))
         published, left = published + _publish_again(taken, now), left - len(taken)
         if left <= 0:
             break
     return published
+
+
+def _not_in_a_worker(unanswered: TaskRunQuerySet) -> TaskRunQuerySet:
+    """Without those whose messages a living worker holds: it starts them when it can."""
+    held = list(Worker.objects.held_by_living())
+    late: list[UUID] = []
+    for at in range(0, len(held), LIMIT):
+        late += unanswered.filter(pk__in=held[at : at + LIMIT]).values_list("pk", flat=True)
+    return unanswered.exclude(pk__in=late) if late else unanswered
 
 
 def _first_in_line(unanswered: TaskRunQuerySet) -> TaskRunQuerySet:

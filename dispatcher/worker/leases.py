@@ -4,6 +4,8 @@ it."""
 import logging
 import os
 import threading
+from datetime import timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,58 +15,108 @@ from celery.worker.request import Request
 from django.db import connection
 
 from dispatcher.models import TaskRun, Worker
-from dispatcher.models.times import LEASE
-from dispatcher.worker import record
+from dispatcher.models.times import WORKER_LEASE
+from dispatcher.worker import holding, record
 from dispatcher.worker.celery_signals import MAIN_PID
 from dispatcher.worker.gate import DATABASE_ERRORS, WORKER_ID, run_id_of
 from scheduling.database import clock_offset, database_now
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two renewals: a lease of 45 s survives three that fail.
+#: Seconds between two words of a worker: its own lease of 10 s survives two that fail.
+WORD_SECONDS = 3.0
+
+#: Seconds between two renewals of its runs: their lease of 45 s survives three that fail.
 RENEW_SECONDS = 10.0
+
+#: How much longer than a lease a worker must have spoken before it judges the others.
+PATIENCE = timedelta(seconds=2)
+
+#: Seconds between two looks at whether this worker was told to stop.
+LOOK_SECONDS = 0.2
 
 
 # The worker's word --------------------------------------------------------------------------------
 
 
 class Heart(threading.Thread):
-    """Renews the leases of this worker and of the runs that are active in it."""
+    """Says every 3 s that this worker lives and what it holds, renews the leases of the runs that
+    are active in it, and takes over what silent workers held."""
 
     def __init__(self, worker: Worker) -> None:
         super().__init__(name="leases", daemon=True)
         self.worker = worker
         self.registered = False
         self.stopping = threading.Event()
+        self.leaving = False  # set by a signal handler, which must not wait for a lock
+        self._handed_back = False
+        self._renewed_at = -RENEW_SECONDS  # by the monotonic clock, as the next two
+        self._spoke_at = 0.0
+        self._steady_since = 0.0
 
     def run(self) -> None:
         while True:
             self.beat()
-            if self.stopping.wait(RENEW_SECONDS):
+            if self._rest():
                 return
+
+    def _rest(self) -> bool:
+        """Wait for the next word, or less if the worker is told to stop; True at its end."""
+        rested = 0.0
+        while rested < WORD_SECONDS and not (self.leaving and not self._handed_back):
+            if self.stopping.wait(LOOK_SECONDS):
+                return True
+            rested += LOOK_SECONDS
+        return False
 
     def beat(self) -> None:
         try:
-            if not self.registered:
-                self._register()
-            self.registered = Worker.objects.renew(self.worker.pk, clock_offset())
-            active = active_run_ids()
-            if active:
-                TaskRun.objects.all().renew_leases(active, self.worker.pk)
+            self._speak()
+            if monotonic() - self._renewed_at >= RENEW_SECONDS:
+                self._renew_runs()
+            if self._is_steady():
+                holding.take_over_from_silent(database_now())
         except Exception:
+            self._steady_since = monotonic()
             logger.warning(
                 "The leases could not be renewed; tried again in %d s",
-                RENEW_SECONDS,
+                WORD_SECONDS,
                 exc_info=True,
                 extra={"action": "renewal_failed"},
             )
         finally:
             connection.close()  # never keep one across a fork of the pool
 
+    def _speak(self) -> None:
+        """One bounded write. A worker that stops hands back what it holds, and holds nothing."""
+        if self.leaving and not self._handed_back:
+            holding.hand_back(database_now())
+            self._handed_back = True
+        if not self.registered:
+            self._register()
+        held = b"" if self.leaving else holding.word()
+        self.registered = Worker.objects.speak(self.worker.pk, held)
+        now = monotonic()
+        if now - self._spoke_at > WORKER_LEASE.total_seconds():
+            self._steady_since = now  # the machine stood still, or the database was away
+        self._spoke_at = now
+
+    def _renew_runs(self) -> None:
+        Worker.objects.filter(pk=self.worker.pk).update(clock_offset=clock_offset())
+        active = active_run_ids()
+        if active:
+            TaskRun.objects.all().renew_leases(active, self.worker.pk)
+        self._renewed_at = monotonic()
+
+    def _is_steady(self) -> bool:
+        """Whether others had a lease's time to speak: after an outage nobody is silent at once."""
+        patience = (WORKER_LEASE + PATIENCE).total_seconds()
+        return not self.leaving and monotonic() - self._steady_since >= patience
+
     def _register(self) -> None:
         now = database_now()
         self.worker.started_at = self.worker.seen_at = now
-        self.worker.lease_until = now + LEASE
+        self.worker.lease_until = now + WORKER_LEASE
         self.worker.save(force_insert=True)
         self.registered = True
 
@@ -81,17 +133,9 @@ class Heart(threading.Thread):
 
 def active_run_ids() -> set[UUID]:
     """The runs whose messages are executing in this worker."""
-    found = (run_id_of(request.request_dict) for request in _active_requests())
+    requests: list[Request] = holding.copy_of(state.active_requests)
+    found = (run_id_of(request.request_dict) for request in requests)
     return {run_id for run_id in found if run_id is not None}
-
-
-def _active_requests() -> list[Request]:
-    """A copy of a set that another thread changes: a copy that met a change is made again."""
-    while True:
-        try:
-            return list(state.active_requests)
-        except RuntimeError:  # "Set changed size during iteration"
-            continue
 
 
 _heart: Heart | None = None
@@ -100,6 +144,7 @@ _heart: Heart | None = None
 def connect() -> None:
     """Listen to the worker's start and end. Called once, when the app is installed."""
     signals.worker_ready.connect(on_ready, dispatch_uid="dispatcher.worker_ready")
+    signals.worker_shutting_down.connect(on_told_to_stop, dispatch_uid="dispatcher.told_to_stop")
     signals.worker_shutdown.connect(on_shutdown, dispatch_uid="dispatcher.worker_shutdown")
 
 
@@ -124,6 +169,12 @@ def on_ready(sender: Any = None, **signal: Any) -> None:
         )
     )
     _heart.start()
+
+
+def on_told_to_stop(**signal: Any) -> None:
+    """In a signal handler: nothing but a note."""
+    if _heart is not None:
+        _heart.leaving = True
 
 
 def on_shutdown(sender: Any = None, **signal: Any) -> None:

@@ -11,7 +11,7 @@ from django.db import connection
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.verbs import End
 from dispatcher.signals import announce
-from dispatcher.worker import overlap, record
+from dispatcher.worker import holding, overlap, record
 from dispatcher.worker.gate import attempt_of, run_id_of
 from dispatcher.worker.stored_values import describe_exception
 
@@ -19,6 +19,11 @@ from dispatcher.worker.stored_values import describe_exception
 class RunRequest(Request):
     """Sees what happens to a pool child: killed, out of time, terminated. Rare events only; it
     runs in the event loop."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if run_id_of(self.request_dict) is not None:
+            holding.received(self)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)

@@ -1,0 +1,126 @@
+"""Which runs this worker holds: their messages came, and their function was not called yet.
+
+They wait in the memory of the main process, for their time or for a free place in the pool. Its
+heart says which they are (`leases.Heart`), so that what a dead worker held is sent again at once,
+what a living one holds is not sent a second time, and a stopping one hands back what it will not
+start. A message too much costs one query: the gate lets only one of them start the run.
+"""
+
+import logging
+import weakref
+from collections.abc import Collection
+from datetime import datetime
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from celery.worker import state
+from celery.worker.request import Request
+from django.db import transaction
+
+from dispatcher.models import Status, TaskRun, Worker
+from dispatcher.models.process import packed, unpacked
+from dispatcher.plan import misfire
+from dispatcher.publish import publisher
+from dispatcher.worker.gate import run_id_of
+
+logger = logging.getLogger(__name__)
+
+#: The most runs in one word: 80 kB. What is not in it is found by rescue, 30 s after its start.
+LIMIT = 5000
+
+#: The runs sent again in one transaction.
+BATCH = 500
+
+#: Requests of runs, as long as Celery keeps them.
+_received: "weakref.WeakSet[Request]" = weakref.WeakSet()
+
+
+def received(request: Request) -> None:
+    """Note a message at its receipt."""
+    _received.add(request)
+
+
+def copy_of(requests: Any) -> list[Any]:
+    """A copy of a set that another thread changes: a copy that met a change is made again."""
+    while True:
+        try:
+            return list(requests)
+        except RuntimeError:  # "Set changed size during iteration"
+            continue
+
+
+def held_run_ids() -> list[UUID]:
+    """The runs that this worker holds, those that start next first; at most `LIMIT`."""
+    active = {id(request) for request in copy_of(state.active_requests)}
+    waiting = (r for r in copy_of(_received) if id(r) not in active and _is_kept(r))
+    by_start = sorted(waiting, key=_start)
+    found = (run_id_of(request.request_dict) for request in islice(by_start, LIMIT))
+    return [run_id for run_id in found if run_id is not None]
+
+
+def _is_kept(request: Request) -> bool:
+    """Whether Celery still means to start it. What it has started, refused or given back it has
+    acknowledged; what it dropped with its connection it has forgotten."""
+    if request.acknowledged:
+        return False
+    # Celery 5.6 drops nothing with its connection, and lists no message that waits for its time.
+    return not hasattr(state, "scheduled_requests") or request.id in state.requests
+
+
+def _start(request: Request) -> float:
+    return request.eta.timestamp() if request.eta else 0.0
+
+
+def word() -> bytes:
+    """What `Worker.objects.speak` stores."""
+    return packed(held_run_ids())
+
+
+def take_over_from_silent(now: datetime) -> int:
+    """Send again what workers held whose word is broken; how many runs.
+
+    Any number of living workers may try: `take_over` lets one of them win. If that one dies before
+    it has sent them, their publishing lease runs out, and rescue finds them.
+    """
+    return sum(_take_over(worker, now) for worker in Worker.objects.silent())
+
+
+def _take_over(worker: Worker, now: datetime) -> int:
+    run_ids = unpacked(worker.held)
+    if not Worker.objects.take_over(worker):
+        return 0
+    count = send_again(run_ids, now)
+    logger.warning(
+        "Worker %s is silent since %s; %d runs that it held were sent again",
+        worker.hostname,
+        worker.seen_at,
+        count,
+        extra={"action": "taken_over"},
+    )
+    return count
+
+
+def hand_back(now: datetime) -> int:
+    """Send again what this worker holds and, because it stops, does not start; how many runs."""
+    count = send_again(held_run_ids(), now)
+    if count:
+        message = "%d runs that this worker held go to others, because it stops"
+        logger.info(message, count, extra={"action": "handed_back"})
+    return count
+
+
+def send_again(run_ids: Collection[UUID], now: datetime) -> int:
+    """Publish those of the runs that have not started, in batches, the next ones first."""
+    ids = list(run_ids)
+    return sum(_send_batch(ids[at : at + BATCH], now) for at in range(0, len(ids), BATCH))
+
+
+def _send_batch(run_ids: list[UUID], now: datetime) -> int:
+    rows = TaskRun.objects.not_held().filter(pk__in=run_ids)
+    unanswered = rows.filter(
+        status__in=(Status.PUBLISHED, Status.RETRYING), publish_at__isnull=False
+    )
+    with transaction.atomic():
+        runs = publisher.take(unanswered)
+    return publisher.publish_or_leave(misfire.decide(runs, now).runs, now)
