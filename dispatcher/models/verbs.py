@@ -1,4 +1,4 @@
-"""Every legal transition of a run, as a verb, and the questions that the stages ask.
+"""Every legal transition of a run, as a verb.
 
 Each verb filters on the old state, writes in one UPDATE and says whether it won. That UPDATE is
 the lock: of two processes that try the same arrow, one is told 1 and the other 0. A verb that is
@@ -12,32 +12,18 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import models, transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce, Concat, Greatest, Right
 
 from dispatcher import conf
-from dispatcher.models.status import ACTIVE, ENDED, UNSTARTED, WAITING, Status, Trigger
-from dispatcher.models.times import HORIZON, LEASE, UNSTARTED_GRACE
+from dispatcher.models.claim import Claim, may_start, place_held
+from dispatcher.models.questions import TaskRunQuestions
+from dispatcher.models.status import WAITING, Status
+from dispatcher.models.times import LEASE, UNSTARTED_GRACE
 from scheduling.database import DatabaseNow, database_in, retry_contention
-from scheduling.models import ScheduledTask
-from scheduling.stop import is_everything_paused
 
 if TYPE_CHECKING:
     from dispatcher.models.run import TaskRun
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Who claims which attempt: all that a worker knows of itself and of the message."""
-
-    run_id: UUID
-    attempt: int  # the message's header; 0 and 1 both mean the first
-    retries: int  # the message's count of the task's own `self.retry`
-    token: UUID
-    worker: str
-    worker_uuid: UUID | None
-    pid: int
-    message_id: str
 
 
 @dataclass(frozen=True)
@@ -79,77 +65,8 @@ def _logged(text: str) -> dict[str, Any]:
 RELEASED: dict[str, Any] = {"publish_at": None, "lease_until": None, "holds": None, "waits": None}
 
 
-class TaskRunQuerySet(models.QuerySet["TaskRun"]):
-    # Questions ------------------------------------------------------------------------------------
-
-    def unstarted(self) -> "TaskRunQuerySet":
-        return self.filter(status__in=UNSTARTED)
-
-    def waiting(self) -> "TaskRunQuerySet":
-        return self.filter(status__in=WAITING)
-
-    def begun(self) -> "TaskRunQuerySet":
-        """Those that have started, or ended without: all but the unstarted."""
-        return self.exclude(status__in=UNSTARTED)
-
-    def active(self) -> "TaskRunQuerySet":
-        return self.filter(status__in=ACTIVE)
-
-    def ended(self) -> "TaskRunQuerySet":
-        return self.filter(status__in=ENDED)
-
-    def owed(self, tasks: Collection[int], now: datetime) -> "TaskRunQuerySet":
-        """What a pause of these scheduled tasks cancels: what is due, or waits for a retry."""
-        due = Q(scheduled_for__lte=now) | Q(status=Status.RETRYING)
-        return self.of_schedule().waiting().filter(due, scheduled_task__in=tasks)
-
-    def of_schedule(self) -> "TaskRunQuerySet":
-        return self.filter(trigger=Trigger.SCHEDULE)
-
-    def not_held(self) -> "TaskRunQuerySet":
-        """Without the runs of schedules while everything is paused."""
-        return self.filter(_not_held())
-
-    def untouched(self) -> "TaskRunQuerySet":
-        """Runs of slots that have not started and that no gate has seen."""
-        return self.unstarted().of_schedule().filter(attempt=0, waits=None, reason="")
-
-    def publishable(self, now: datetime) -> "TaskRunQuerySet":
-        """Never handed to the broker, or retrying without a message, and due for it."""
-        unsent = Q(status=Status.PLANNED) | Q(
-            status=Status.RETRYING, start_at__gt=now - UNSTARTED_GRACE
-        )
-        return self.not_held().filter(unsent, publish_at__lte=now, start_at__lte=now + HORIZON)
-
-    def unanswered(self, now: datetime) -> "TaskRunQuerySet":
-        """Published, not started, and well past their start: a message of theirs should be in the
-        broker. Not those that wait for a run of their scheduled task that goes on: their message
-        is used up, and its end publishes them."""
-        holder = self.model._base_manager.filter(holds=OuterRef("scheduled_task_id"))
-        in_line = Q(waits__isnull=False) | Q(reason="takes_turns")
-        return self.not_held().filter(
-            ~Q(in_line, Exists(holder)),
-            status__in=(Status.PUBLISHED, Status.RETRYING),
-            publish_at__isnull=False,
-            start_at__lte=now - UNSTARTED_GRACE,
-        )
-
-    def overdue(self, now: datetime) -> "TaskRunQuerySet":
-        """Those of them for which it is time to look again."""
-        return self.unanswered(now).filter(publish_at__lte=now)
-
-    def started_at_first_sending(self) -> "TaskRunQuerySet":
-        """Started by the only message that they ever had."""
-        sent_once = Q(published_at__lt=F("start_at") + UNSTARTED_GRACE, attempt=1, retries=0)
-        return self.filter(sent_once, started_at__isnull=False)
-
-    def lost(self) -> "TaskRunQuerySet":
-        """Running, and their worker's word is broken, by the database's clock."""
-        return self.filter(status=Status.RUNNING, lease_until__lt=DatabaseNow())
-
-    def expired(self) -> "TaskRunQuerySet":
-        return self.unstarted().filter(expires_at__lte=DatabaseNow())
-
+# django-stubs reads the type of rows from the bases named here only.
+class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
     # Publish: planned -> published ----------------------------------------------------------------
 
     @retry_contention
@@ -187,14 +104,10 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
 
         `IntegrityError` when the run's schedule forbids overlap and another of its runs holds.
         """
-        number = max(claim.attempt, 1)
-        again = Q(attempt=number, status__in=ACTIVE, retries__lt=claim.retries, token__isnull=False)
-        startable = (_startable(number) | again) & _not_held()
-        mine = Q(token=claim.token, status=Status.RUNNING)
         return bool(
-            self.filter(startable | mine, pk=claim.run_id).update(
+            self.filter(may_start(claim), pk=claim.run_id).update(
                 status=Status.RUNNING,
-                attempt=number,
+                attempt=claim.number,
                 retries=claim.retries,
                 token=claim.token,
                 worker=claim.worker,
@@ -207,7 +120,7 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
                 publish_at=None,
                 waits=None,
                 reason="",
-                holds=Subquery(_policy_row().values("pk")[:1]),
+                holds=place_held(),
             )
         )
 
@@ -227,18 +140,6 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
             rows.filter(status__in=(Status.RUNNING, Status.LOST)).update(
                 **end.columns(), **_logged(end.log), **RELEASED, finished_at=DatabaseNow()
             )
-        )
-
-    def claimed_by_message(
-        self, run_id: UUID, attempt: int, retries: int, message_id: str
-    ) -> "TaskRunQuerySet":
-        """The attempt that this message started, for a process that does not know its token."""
-        return self.filter(
-            pk=run_id,
-            attempt=max(attempt, 1),
-            retries=retries,
-            message_id=message_id,
-            status=Status.RUNNING,
         )
 
     @retry_contention
@@ -322,40 +223,12 @@ class TaskRunQuerySet(models.QuerySet["TaskRun"]):
         """Wait for the running one without a place in line: backfill and catch-up."""
         return self.waiting().update(reason="takes_turns", waits=None, **_seen())
 
-    def taking_turns(self, scheduled_task_id: int) -> "TaskRunQuerySet":
-        """Those that wait so, oldest slot first."""
-        rows = self.waiting().filter(scheduled_task=scheduled_task_id, reason="takes_turns")
-        return rows.order_by("scheduled_for", "pk")
-
     @retry_contention
     def detach(self) -> int:
         """Forget the definition: it is gone; `name` and `task` stay."""
         return self.update(scheduled_task=None)
 
 
-def _startable(number: int) -> Q:
-    if number > 1:
-        return Q(attempt=number, status=Status.RETRYING, token=None)
-    current = ScheduledTask.objects.filter(
-        Q(enabled=True) | Q(state_reason="finished"),
-        pk=OuterRef("scheduled_task_id"),
-        revision=OuterRef("revision"),
-    )
-    alive = Q(expires_at=None) | Q(expires_at__gt=DatabaseNow())
-    return Q(alive, ~Q(trigger=Trigger.SCHEDULE) | Exists(current), attempt=0, status__in=UNSTARTED)
-
-
-def _not_held() -> Q:
-    """While everything is paused, only what people asked for is published and starts."""
-    return ~Q(trigger=Trigger.SCHEDULE) | ~Q(is_everything_paused())
-
-
 def _seen() -> dict[str, Any]:
     """What a gate leaves that sends a run back to wait: its message came, and is used up."""
     return {"status": _PUBLISHED, "publish_at": database_in(UNSTARTED_GRACE)}
-
-
-def _policy_row() -> Any:
-    return ScheduledTask.objects.filter(pk=OuterRef("scheduled_task_id")).exclude(
-        overlap_policy="allow"
-    )

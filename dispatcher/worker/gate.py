@@ -15,7 +15,7 @@ from celery.exceptions import Ignore
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
 
 from dispatcher.models import Status, TaskRun
-from dispatcher.models.verbs import Claim
+from dispatcher.models.claim import Claim
 from dispatcher.signals import announce
 from dispatcher.worker import overlap, run_log
 from scheduling.database import TRIES, is_contention

@@ -11,7 +11,7 @@ from celery import current_app
 from django.db import IntegrityError
 
 from dispatcher.models import Status, TaskRun, Trigger
-from dispatcher.models.verbs import Claim
+from dispatcher.models.claim import Claim
 from dispatcher.publish import broker, publisher
 from dispatcher.signals import announce
 from scheduling.database import TRIES, database_now

@@ -31,6 +31,8 @@ MODULES = (
     "dispatcher/worker/celery_signals.py",
     "dispatcher/worker/pause_failing.py",
     "dispatcher/upkeep/rescue.py",
+    "dispatcher/models/claim.py",
+    "dispatcher/models/questions.py",
     "dispatcher/models/verbs.py",
     "dispatcher/models/bulk.py",
     "scheduling/edits/transaction.py",

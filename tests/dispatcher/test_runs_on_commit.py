@@ -8,7 +8,8 @@ from django.db import transaction
 
 import dispatcher
 from dispatcher.models import Status, TaskRun
-from dispatcher.models.verbs import Claim, End
+from dispatcher.models.claim import Claim
+from dispatcher.models.verbs import End
 from dispatcher.worker import overlap
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask

@@ -11,7 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from dispatcher.models import Status, TaskRun, Tick
-from dispatcher.models.verbs import Claim, End
+from dispatcher.models.claim import Claim
+from dispatcher.models.verbs import End
 from dispatcher.runs import backfill, run_now
 from dispatcher.tick import tick
 from dispatcher.upkeep.rescue import rescue

@@ -29,6 +29,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "dispatcher/runs.py": ("contention", "verbs_ends"),
     "dispatcher/follow_edits.py": ("stop", "edit_races"),
     "dispatcher/signals.py": ("runs_on_commit", "contention"),
+    "dispatcher/models/claim.py": ("verb_conditions", "verbs", "stop", "rescue"),
+    "dispatcher/models/questions.py": ("verbs_questions", "verb_conditions", "publisher", "rescue"),
     "dispatcher/models/verbs.py": (
         "contention",
         "verb_conditions",

@@ -8,7 +8,8 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from dispatcher.models import RunAttempt, Status, TaskRun
-from dispatcher.models.verbs import Claim, End
+from dispatcher.models.claim import Claim
+from dispatcher.models.verbs import End
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 

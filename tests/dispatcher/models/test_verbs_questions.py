@@ -64,7 +64,7 @@ def test_publishable_is_what_was_never_sent_and_is_due_up_to_the_horizon(now):
     }
 
 
-@pytest.mark.parametrize("question", ["publishable", "unanswered", "overdue"])
+@pytest.mark.parametrize("question", ["publishable", "unanswered"])
 def test_while_everything_is_paused_what_people_asked_for_goes_on(now, question):
     status = "planned" if question == "publishable" else "published"
     for trigger in ("schedule", "manual", "backfill", "rerun"):
@@ -91,13 +91,6 @@ def test_unanswered_is_what_was_published_and_not_started_half_a_minute_after_it
         row(now, status, status=status)
     late = {"late", "late, and looked at later", "its next attempt"}
     assert names(TaskRun.objects.unanswered(now)) == late
-    assert names(TaskRun.objects.overdue(now)) == late - {"late, and looked at later"}
-
-
-def test_overdue_is_looked_at_when_its_time_has_come(now):
-    row(now, "now", publish_in=0, status="published")
-    row(now, "soon", publish_in=0.1, status="published")
-    assert names(TaskRun.objects.overdue(now)) == {"now"}
 
 
 def test_who_waits_in_line_is_answered_by_the_end_of_the_holder(now, task):

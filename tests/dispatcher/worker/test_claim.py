@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from dispatcher.models import TaskRun
-from dispatcher.models.verbs import Claim
+from dispatcher.models.claim import Claim
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import pause_everything
