@@ -356,6 +356,7 @@ class Migration(migrations.Migration):
                 ("seen_at", models.DateTimeField(verbose_name="last seen")),
                 ("lease_until", models.DateTimeField(null=True, verbose_name="alive until")),
                 ("stopped_at", models.DateTimeField(null=True, verbose_name="stopped")),
+                ("held", models.BinaryField(default=b"")),
             ],
             options={
                 "verbose_name": "worker",
