@@ -1,17 +1,21 @@
 """The broker: what it raises when it is away, and how many messages wait in it."""
 
 import logging
+from collections.abc import Iterable
 
 from amqp.exceptions import AMQPError, ChannelError
 from celery.app import app_or_default
 from kombu import Connection
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError  # type: ignore[attr-defined]  # newer than the stubs
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 logger = logging.getLogger(__name__)
 
 #: How long to wait for a free connection of the pool, in seconds.
 POOL_TIMEOUT = 5
+
+#: What AMQP says of a queue that does not exist; the first message makes it. (kombu: a text.)
+NOT_FOUND = "404"
 
 #: What a broker that is away, full or frozen raises.
 BROKER_ERRORS = (
@@ -22,6 +26,23 @@ BROKER_ERRORS = (
     AMQPError,  # kombu passes these two through where a connection dies under it
     RedisError,
 )
+
+
+def is_of_one_queue(error: BaseException) -> bool:
+    """Whether the broker refused one queue, and takes messages for the others.
+
+    RabbitMQ closes the channel: the name is its own, the queue was declared with other arguments or
+    belongs to another connection, a permission is missing. In Redis the key is no list, or an ACL
+    forbids it. Where no connection came about, the error is of the login: ask only after one did.
+    """
+    causes = (error, error.__cause__)
+    return any(
+        isinstance(e, (ChannelError, NoPermissionError)) or _is_wrong_type(e) for e in causes
+    )
+
+
+def _is_wrong_type(error: BaseException | None) -> bool:
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 
 def messages_ready(queue: str) -> int | None:
@@ -37,14 +58,46 @@ def messages_ready(queue: str) -> int | None:
         return None
 
 
-def ready_in(connection: Connection, queue: str) -> int:
-    """How many messages wait in the queue, by an open connection; 0 where it does not exist."""
+def refusals(queues: Iterable[str]) -> dict[str, str]:
+    """By queue, what the broker says where it refuses one; empty without a broker."""
+    said: dict[str, str] = {}
     try:
-        with connection.channel() as channel:  # of its own: a refusal closes it
-            declared = channel.queue_declare(queue, passive=True)  # type: ignore[attr-defined]
-            return int(declared.message_count)
-    except ChannelError:
+        with app_or_default().connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=3)
+            for queue in queues:
+                if error := _refusal(connection, queue):
+                    said[queue] = str(error)
+    except connection_errors():
+        return {}
+    return said
+
+
+def _refusal(connection: Connection, queue: str) -> Exception | None:
+    try:
+        ready(connection, queue)
+    except BROKER_ERRORS as error:
+        if not is_of_one_queue(error):
+            raise
+        return None if str(getattr(error, "reply_code", "")) == NOT_FOUND else error
+    return None
+
+
+def ready_in(connection: Connection, queue: str) -> int:
+    """How many messages wait in the queue, by an open connection; 0 where it does not exist, or
+    where the broker refuses it."""
+    try:
+        return ready(connection, queue)
+    except BROKER_ERRORS as error:
+        if not is_of_one_queue(error):
+            raise
         return 0
+
+
+def ready(connection: Connection, queue: str) -> int:
+    """As `ready_in`, but raises what the broker says of a queue that is not there or refused."""
+    with connection.channel() as channel:  # of its own: a refusal closes it
+        declared = channel.queue_declare(queue, passive=True)  # type: ignore[attr-defined]
+        return int(declared.message_count)
 
 
 def connection_errors() -> tuple[type[Exception], ...]:

@@ -6,11 +6,10 @@ sent again; the gate lets only one of two messages start.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
@@ -18,11 +17,11 @@ from celery.app import app_or_default
 from django.db import transaction
 from kombu import Producer
 
-from dispatcher import signals
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.times import HORIZON, PUBLISH_LEASE
 from dispatcher.models.verbs import TaskRunQuerySet
-from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT
+from dispatcher.publish import groups, refusals
+from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT, is_of_one_queue
 from scheduling.database import database_now, locked, retry_contention
 
 logger = logging.getLogger(__name__)
@@ -74,6 +73,7 @@ def take(rows: TaskRunQuerySet, limit: int = BATCH) -> list[TaskRun]:
 
 def _publish_batch(runs: list[TaskRun], now: datetime, distance: timedelta | None) -> int:
     sent: list[TaskRun] = []
+    runs = [run for run in runs if not refusals.refuse_unsendable(run)]
     try:
         _send_again_if_stale(app_or_default(), runs, now, sent)
     except BROKER_ERRORS as error:
@@ -104,47 +104,80 @@ def _is_stale(error: Exception) -> bool:
 
 
 def _send(app: Celery, runs: list[TaskRun], now: datetime, sent: list[TaskRun]) -> None:
-    """Fill `sent` with what the broker has. On Redis a batch is one round trip, all or nothing."""
+    """Fill `sent` with what the broker has. What concerns one queue, or one run, ends or delays
+    only that."""
     with app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer:
-        if not takes_batches(producer):
-            _send_each(app, producer, runs, now, sent)
+        producer.channel  # noqa: B018  # connects: what is raised until here is of the broker
+        if takes_batches(producer) and _send_together(app, producer, runs, now, sent):
             return
+        for queue, waiting in groups.by_queue(runs).items():
+            _send_to(app, producer, queue, waiting, now, sent)
+
+
+def _send_together(
+    app: Celery, producer: Producer, runs: list[TaskRun], now: datetime, sent: list[TaskRun]
+) -> bool:
+    """One round trip on Redis, all or nothing; whether it was taken. Where it was not, one queue
+    or one run is to blame, and who sends one by one finds it."""
+    try:
+        queues = groups.bound_queues(app, producer, runs)
+        with producer.batch(max_size=BATCH):  # type: ignore[attr-defined]  # as below
+            for run in runs:
+                send(app, producer, run, now, queues.get(run.queue))
+    except BROKER_ERRORS as error:
+        if not is_of_one_queue(error):
+            raise
+        return False
+    except Exception:  # one run cannot be written as a message
+        return False
+    sent += runs
+    return True
+
+
+def _send_to(
+    app: Celery,
+    producer: Producer,
+    queue: str,
+    runs: list[TaskRun],
+    now: datetime,
+    sent: list[TaskRun],
+) -> None:
+    """Send the runs of one queue. Where the broker refuses Celery's declaration of it, and there is
+    such a queue, without one; else they stay due."""
+    for undeclared in (False, True):
+        had = {run.pk for run in sent}
+        left = [run for run in runs if run.pk not in had]
         try:
-            queues = _bound_queues(app, producer, runs)
-            with producer.batch(max_size=BATCH):  # type: ignore[attr-defined]  # as below
-                for run in runs:
-                    send(app, producer, run, now, queues.get(run.queue))
-            sent += runs
+            known = groups.undeclared(app, producer, queue) if undeclared else None
+            return _send_each(app, producer, left, now, sent, known)
+        except BROKER_ERRORS as error:
+            if not is_of_one_queue(error):
+                raise
+            refused = error
+    refusals.leave(queue, left, refused)
+
+
+def _send_each(
+    app: Celery,
+    producer: Producer,
+    runs: list[TaskRun],
+    now: datetime,
+    sent: list[TaskRun],
+    queue: Any | None = None,
+) -> None:
+    for run in runs:
+        try:
+            send(app, producer, run, now, queue)
+            sent.append(run)
         except BROKER_ERRORS:
             raise
-        except Exception:  # one run cannot be written as a message: find it, send the others
-            _send_each(app, producer, runs, now, sent)
-
-
-def _bound_queues(app: Celery, producer: Producer, runs: list[TaskRun]) -> dict[str, Any]:
-    """The queues by name, bound to the producer's channel: kombu copies an unbound one for every
-    message, a fifth of the time that a message takes."""
-    names = {run.queue for run in runs if run.queue}
-    channel: Any = producer.channel
-    return {name: app.amqp.queues[name].bind(channel) for name in names}
+        except Exception as error:
+            refusals.refuse(run, f"{type(error).__name__}: {error}")
 
 
 def takes_batches(producer: Producer) -> bool:
     """True on Redis and Valkey, where one round trip carries many messages."""
     return bool(getattr(producer, "supports_batch_publish", False))  # newer than the stubs
-
-
-def _send_each(
-    app: Celery, producer: Producer, runs: list[TaskRun], now: datetime, sent: list[TaskRun]
-) -> None:
-    for run in runs:
-        try:
-            send(app, producer, run, now)
-            sent.append(run)
-        except BROKER_ERRORS:
-            raise
-        except Exception as error:
-            _refuse(run, error)
 
 
 def send(
@@ -196,33 +229,11 @@ def _broker_priority(priority: int | None, producer: Producer) -> int | None:
     return 9 - priority
 
 
-def _refuse(run: TaskRun, error: Exception) -> None:
-    """A run that can never be a message ends here, with the reason."""
-    logger.error(
-        "Run %s of %s cannot be published: %s",
-        run.pk,
-        run.name,
-        error,
-        extra={"action": "not_publishable", "run": str(run.pk)},
-    )
-    message = f"{type(error).__name__}: {error}"[:500]
-    rows = TaskRun.objects.filter(pk=run.pk)
-    signals.close(rows, Status.FAILED, "not_publishable", message=message)
-
-
 # Mark ---------------------------------------------------------------------------------------------
 
 
 def _mark(runs: Iterable[TaskRun], distance: timedelta | None) -> int:
     return sum(
         TaskRun.objects.mark_published(ids, attempt, lease, distance)
-        for (attempt, lease), ids in _by_lease(runs)
+        for (attempt, lease), ids in groups.by_lease(runs)
     )
-
-
-def _by_lease(runs: Iterable[TaskRun]) -> Iterator[tuple[tuple[int, datetime], list[UUID]]]:
-    groups: dict[tuple[int, datetime], list[UUID]] = defaultdict(list)
-    for run in runs:
-        assert run.publish_at is not None  # `publish` left the others out
-        groups[(run.attempt, run.publish_at)].append(run.pk)
-    yield from groups.items()

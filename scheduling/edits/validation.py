@@ -185,9 +185,14 @@ def _check_limits(row: "ScheduledTask") -> Found:
     if isinstance(soft, int) and isinstance(hard, int) and soft >= hard:
         message = _("The soft time limit must be shorter than the time limit.")
         yield "soft_time_limit", ValidationError(message, code="soft_not_shorter")
-    if row.queue == "dispatcher":
-        message = _("The queue “dispatcher” is the scheduler's own. Choose another one.")
-        yield "queue", ValidationError(message, code="reserved_queue")
+
+
+def _check_queue(row: "ScheduledTask") -> Found:
+    if not isinstance(row.queue, str) or not _storable(row.queue):
+        return  # that was said of it
+    problem = registry.queue_problem(row.queue)
+    if problem is not None:
+        yield "queue", ValidationError(problem.sentence, code=problem.code)
 
 
 def _check_schedule(row: "ScheduledTask") -> Found:
@@ -256,5 +261,6 @@ _CHECKS: tuple[Callable[["ScheduledTask"], Found], ...] = (
     _check_arguments,
     _check_moments,
     _check_limits,
+    _check_queue,
     _check_schedule,
 )

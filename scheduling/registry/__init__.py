@@ -13,8 +13,10 @@ from scheduling.registry.celery_tasks import (
     task_name,
     task_names,
 )
+from scheduling.registry.queue_names import QueueProblem, queue_problem
 
 __all__ = [
+    "QueueProblem",
     "TaskInfo",
     "all_tasks",
     "binding_error",
@@ -23,6 +25,7 @@ __all__ = [
     "is_known",
     "is_refused",
     "queue_for",
+    "queue_problem",
     "signature_of",
     "task_name",
     "task_names",

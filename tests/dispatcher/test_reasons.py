@@ -10,7 +10,7 @@ import dispatcher
 from dispatcher.reasons import SENTENCES, describe
 
 #: What takes a reason: verbs, constructors and the functions that pass one on.
-TAKERS = {"close", "cancel_running", "End", "missed_run", "_cancel", "_refuse"}
+TAKERS = {"close", "cancel_running", "End", "missed_run", "_cancel", "_refuse", "refuse"}
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 
 

@@ -138,6 +138,20 @@ def check_queues(now: datetime) -> Iterator[Finding]:
         )
 
 
+def check_refused_queues(now: datetime) -> Iterator[Finding]:
+    """Queues to which nothing can be sent: their runs wait, and the others go on."""
+    queues = sorted(used_queues())
+    problems = {queue: registry.queue_problem(queue) for queue in queues}
+    said = {queue: problem.sentence for queue, problem in problems.items() if problem}
+    said |= broker.refusals(queue for queue in queues if queue not in said)
+    for queue, text in said.items():
+        yield Finding(
+            "queue_refused",
+            f"Enabled schedules use the queue {queue!r}, to which no run can be sent: "
+            f"{text[:300]} Change the schedules, or what holds the name in the broker.",
+        )
+
+
 def used_queues() -> set[str]:
     return {queue for queue, _task in used_tasks()}
 
@@ -191,6 +205,7 @@ CHECKS = (
     check_broker,
     check_dispatchers,
     check_queues,
+    check_refused_queues,
     check_tasks,
     check_pools,
 )

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
+from amqp.exceptions import RecoverableConnectionError, UnexpectedFrame
 
 from dispatcher.models import Status, TaskRun
 from dispatcher.publish import publisher
@@ -127,10 +127,10 @@ def test_a_broker_error_of_any_kind_fails_no_run(sent_messages, monkeypatch):
     run = make_run()
 
     def send(*args):
-        raise PreconditionFailed("the queue is another one")
+        raise UnexpectedFrame("of another conversation")
 
     monkeypatch.setattr(publisher, "send", send)
-    with pytest.raises(publisher.BrokerAway, match="PreconditionFailed"):
+    with pytest.raises(publisher.BrokerAway, match="UnexpectedFrame"):
         publish_due()
     run.refresh_from_db()
     assert run.status == "planned"
