@@ -15,7 +15,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 CHECK_ENV = ENV_FILE=/dev/null SECRET_KEY=only-for-the-checks-$(shell printf 'x%.0s' {1..40}) \
 	DATABASE_URL=sqlite:// ALLOWED_HOSTS=localhost EXTRA_APPS=
 
-.PHONY: help openapi screenshots run test lint types contract checks messages suite slow mutants format lock clean browser
+.PHONY: help openapi screenshots run test lint types contract checks messages suite slow mutants format lock clean tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +23,7 @@ help: ## this list
 run: $(VENV)/run.stamp ## set up and run everything; Ctrl-C ends it, the data stays
 	@exec $(BIN)/python -m project.quickstart
 
-test: $(VENV)/dev.stamp lint types contract checks browser suite ## everything that has to pass before a commit
+test: $(VENV)/dev.stamp lint types contract checks tools suite ## everything that has to pass before a commit
 
 lint: $(VENV)/dev.stamp ## ruff, without changing anything
 	$(BIN)/ruff check .
@@ -43,10 +43,10 @@ checks: $(VENV)/dev.stamp ## Django's checks, the deployment's too, and missing 
 messages: $(VENV)/dev.stamp ## the translations: new strings in, unused ones out, compile; lists what is missing
 	@$(BIN)/python -m project.catalogs
 
-browser: $(VENV)/dev.stamp ## find Chromium for the browser tests, or install it
-	@VENV=$(VENV) tests/browser/find-chromium
+tools: $(VENV)/dev.stamp ## find what the tests need of the system (Chromium, curl), or install it
+	@VENV=$(VENV) tests/find-tools
 
-screenshots: $(VENV)/dev.stamp browser ## take the pictures of the documentation anew, into docs/images
+screenshots: $(VENV)/dev.stamp tools ## take the pictures of the documentation anew, into docs/images
 	UPDATE_SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser/test_pictures.py
 
 # More than there are cores, because much of a test is waiting. Each has servers of its own, and whole files: processes of a file are started once.
@@ -92,7 +92,9 @@ $(VENV)/bin/python:
 		rm -rf $(VENV); \
 	done; \
 	echo "Minutehand needs Python 3.11 or newer with venv and pip; none was found." >&2; \
-	echo "Install one, or name it: make PYTHON=/path/to/python3 ..." >&2; exit 1
+	echo "On Debian or Ubuntu: apt-get install python3 python3-venv" >&2; \
+	echo "On Fedora: dnf install python3" >&2; \
+	echo "Another one by its path: make PYTHON=/path/to/python3 ..." >&2; exit 1
 
 # A stamp is newer than its lock once that lock is installed: the second run skips pip.
 $(VENV)/run.stamp: requirements-run.lock | $(VENV)/bin/python

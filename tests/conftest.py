@@ -68,6 +68,16 @@ def _sample(items: list[pytest.Item]) -> None:
             seen[test] += 1
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tests that the machine could not run are no small print. Here, because the main process of
+    pytest-xdist loads no conftest.py of a folder."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [r.longrepr[2] for r in skipped if isinstance(r.longrepr, tuple)]
+    for reason, n in Counter(r for r in reasons if "`make tools`" in r).items():
+        terminalreporter.section(f"{n} TESTS WERE SKIPPED", sep="!", red=True)
+        terminalreporter.line(reason)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     """Half a surrogate, logged on purpose, is nothing that a process of pytest-xdist can send."""

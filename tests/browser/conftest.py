@@ -3,10 +3,12 @@
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import sync_playwright
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
@@ -31,10 +33,16 @@ def chromium() -> str | None:
     return "" if [*Path(own).glob("chromium-*")] else None
 
 
-def pytest_terminal_summary(terminalreporter, config) -> None:
-    asked = [r for r in terminalreporter.stats.get("skipped", []) if "browser" in r.keywords]
-    if asked and chromium() is None:
-        terminalreporter.section("NO CHROMIUM: THE BROWSER TESTS WERE SKIPPED", sep="!", red=True)
+def missing() -> str:
+    """What the tests here lack, and what to install; empty where they can run."""
+    if chromium() is None:
+        return "no Chromium: install the package chromium, or run `make tools`"
+    node = compute_driver_executable()[0]
+    started = subprocess.run([node, "--version"], capture_output=True, text=True)
+    if started.returncode:
+        why = started.stderr.strip() or f"exit code {started.returncode}"
+        return f"Playwright's Node does not start ({why}): install libatomic1, or run `make tools`"
+    return ""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -48,9 +56,9 @@ def pytest_runtest_makereport(item, call):
 def browser() -> Iterator:
     """Ends with its file: Playwright's event loop would go on in the thread of all later tests, and
     what they fork would keep connections that are its parent's."""
+    if why := missing():
+        pytest.skip(why)
     path = chromium()
-    if path is None:
-        pytest.skip("no Chromium: install the package chromium, or run `make browser`")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path or None, args=FLAGS)
         yield browser

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,6 +119,8 @@ def shell(stack: Stack) -> Iterator[Shell]:
 def test_the_examples_answer_what_the_page_shows(
     stack: Stack, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl: install the package curl, or run `make tools`")
     get_user_model().objects.create_superuser("admin")
     port = free_port()
     demo = {"EXTRA_APPS": "project.demo", "HOST": "127.0.0.1", "PORT": str(port)}
