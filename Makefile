@@ -15,7 +15,7 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 CHECK_ENV = ENV_FILE=/dev/null SECRET_KEY=only-for-the-checks-$(shell printf 'x%.0s' {1..40}) \
 	DATABASE_URL=sqlite:// ALLOWED_HOSTS=localhost EXTRA_APPS=
 
-.PHONY: help openapi screenshots run test lint types contract checks messages suite slow mutants format lock clean tools
+.PHONY: help openapi screenshots run test lint types contract checks messages suite slow mutants format lock clean tools wheel
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,6 +75,12 @@ lock: $(VENV)/dev.stamp ## resolve the ranges anew and write the three locks
 	$(COMPILE) --group pyproject.toml:dev requirements.txt -o requirements-dev.lock
 	$(COMPILE) --group pyproject.toml:run requirements.txt -c requirements-dev.lock -o requirements-run.lock
 	$(COMPILE) requirements.txt -c requirements-dev.lock -o requirements.lock
+
+wheel: $(VENV)/dev.stamp ## build dist/*.whl and dist/*.tar.gz, and let the tools of the package index look at them
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 clean: ## remove what make made; the data (.env, db.sqlite3, .run) stays
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache staticfiles test-results

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from dispatcher.signals import run_finished
     from dispatcher.worker.installation import install
 
+__version__ = "0.1.0"  # the only place: the wheel reads it from here
+
 __all__ = ["backfill", "cancel", "install", "rerun", "run_finished", "run_now", "run_task"]
 
 _HOMES = {"install": "dispatcher.worker.installation", "run_finished": "dispatcher.signals"}

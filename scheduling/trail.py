@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, models, transaction
 from django.utils.translation import gettext_lazy as _
@@ -193,4 +194,5 @@ def _differ(old: "ScheduledTask", new: "ScheduledTask") -> bool:
 
 def _user_id(who: Any) -> Any:
     user = who.user if isinstance(who, OfToken) else who
-    return user.pk if isinstance(user, get_user_model()) else None
+    users = apps.is_installed("django.contrib.auth")  # a project may do without any
+    return user.pk if users and isinstance(user, get_user_model()) else None

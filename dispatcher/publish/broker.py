@@ -7,7 +7,15 @@ from amqp.exceptions import AMQPError, ChannelError
 from celery.app import app_or_default
 from kombu import Connection
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError  # type: ignore[attr-defined]  # newer than the stubs
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+try:
+    from redis.exceptions import NoPermissionError, RedisError, ResponseError
+except ImportError:  # a project whose broker is RabbitMQ has no need of it
+
+    class RedisError(Exception):  # type: ignore[no-redef]
+        """What nobody raises here."""
+
+    NoPermissionError = ResponseError = RedisError  # type: ignore[misc, assignment]
 
 logger = logging.getLogger(__name__)
 

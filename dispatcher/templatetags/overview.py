@@ -4,13 +4,17 @@ from typing import Any
 
 from django import template
 
-from dispatcher.admin import overview as page
-
 register = template.Library()
 
 
 @register.inclusion_tag("admin/dispatcher/overview/live.html", takes_context=True)
 def overview(context: Any) -> dict[str, Any]:
-    """All of it, for those who may see it; nothing for others."""
+    """All of it, for those who may see it; nothing for others.
+
+    The admin is imported here: Django imports every library of tags for its checks, also in a
+    project that has no admin.
+    """
+    from dispatcher.admin import overview as page
+
     request = context["request"]
     return page.context(request) if page.may_see(request) else {}

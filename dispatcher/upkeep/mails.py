@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -33,6 +34,8 @@ def addresses(owners: Iterable[str]) -> dict[str, str]:
     """The mail address of each owner who has one: it is the owner, or that of the user whose name
     it is."""
     found = {owner: owner for owner in owners if _is_address(owner)}
+    if not apps.is_installed("django.contrib.auth"):  # no users, so an owner is an address
+        return found
     users = get_user_model()
     mail_field = users.get_email_field_name()
     named = [owner for owner in owners if owner and owner not in found]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Min
-from prometheus_client import generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.registry import Collector, CollectorRegistry
 
@@ -16,6 +16,8 @@ from dispatcher.models import Failing, Status, TaskRun, Tick, Worker
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask, StateReason
 from scheduling.stop import current_stop
+
+__all__ = ["CONTENT_TYPE_LATEST", "exposition"]
 
 #: The runs that are counted by status.
 RECENT = timedelta(minutes=5)

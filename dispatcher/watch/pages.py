@@ -5,10 +5,9 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST
 
+from dispatcher.extras import MissingExtra, need
 from dispatcher.models import Tick
-from dispatcher.watch import metrics as exposed
 from dispatcher.watch.figures import TICK_LIMIT
 from scheduling.database import database_now
 from scheduling.stop import current_stop
@@ -39,13 +38,20 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The figures of this moment in the text format of Prometheus; 503 without a database."""
+    """The figures of this moment in the text format of Prometheus; 503 without a database, 501
+    without the package that writes them."""
+    try:
+        need("metrics", "/metrics")
+    except MissingExtra as error:
+        return HttpResponse(f"{error}\n", "text/plain", status=501)
+    from dispatcher.watch import metrics as exposed
+
     try:
         body = exposed.exposition()
     except DatabaseError:
         return HttpResponse("The database does not answer.\n", "text/plain", status=503)
     headers = {"Cache-Control": "no-store"}
-    return HttpResponse(body, CONTENT_TYPE_LATEST, headers=headers)
+    return HttpResponse(body, exposed.CONTENT_TYPE_LATEST, headers=headers)
 
 
 def _answer(

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
+from tests.environment import RUN_ID
 from tests.integration.harness import Stack, empty_broker, test_database_url
 from tests.integration.proxy import Proxy
 from tests.servers import Postgres, Valkey
@@ -74,3 +76,20 @@ def private_postgres() -> Iterator[Postgres]:
     server = Postgres().start()
     yield server
     server.close()
+
+
+@pytest.fixture
+def database(transactional_db: None) -> Iterator[dict[str, object]]:
+    """A database without tables, of the kind that this test run uses."""
+    names = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD")
+    settings = {name: connection.settings_dict[name] for name in names}
+    if connection.vendor == "sqlite":  # the file that `startproject` names
+        yield settings
+        return
+    name = f"shop_{RUN_ID}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    yield settings | {"NAME": name}
+    force = "WITH (FORCE)" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name} {force}")

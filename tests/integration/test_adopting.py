@@ -14,7 +14,6 @@ import psutil
 import pytest
 from django.db import connection
 
-from tests.environment import RUN_ID
 from tests.integration.harness import ROOT, Stack
 from tests.servers import family, launch
 
@@ -121,23 +120,6 @@ class Shop:
         for process in self.processes:
             process.wait()
         psutil.wait_procs(members, timeout=10)
-
-
-@pytest.fixture
-def database(transactional_db: None) -> Iterator[dict[str, object]]:
-    """A database without tables, of the kind that this test run uses."""
-    names = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD")
-    settings = {name: connection.settings_dict[name] for name in names}
-    if connection.vendor == "sqlite":  # the file that `startproject` names
-        yield settings
-        return
-    name = f"shop_{RUN_ID}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    yield settings | {"NAME": name}
-    force = "WITH (FORCE)" if connection.vendor == "postgresql" else ""
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name} {force}")
 
 
 @pytest.fixture
