@@ -7,10 +7,10 @@ from dispatcher.api.kernel.missing import missing
 from dispatcher.api.openapi.description import DocsView, SchemaView
 from dispatcher.api.registry.views import RegistryViewSet
 from dispatcher.api.runs.views import RunViewSet
-from dispatcher.api.tasks.dispatched import DispatchedTaskViewSet
+from dispatcher.api.tasks.views import ScheduledTaskViewSet
 
 router = SimpleRouter()
-router.register("scheduled-tasks", DispatchedTaskViewSet, basename="scheduled-task")
+router.register("scheduled-tasks", ScheduledTaskViewSet, basename="scheduled-task")
 router.register("tasks", RegistryViewSet, basename="task")
 runs = SimpleRouter(use_regex_path=False)
 runs.register("runs", RunViewSet, basename="run")

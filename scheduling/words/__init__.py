@@ -1,6 +1,13 @@
 """What is said to a person of a schedule, a moment, a duration and a state."""
 
-from scheduling.words.preview import SCHEDULE_FIELDS, notes, once_saved, task_advice
+from scheduling.words.preview import (
+    ComingRun,
+    Preview,
+    coming_runs,
+    cron_warnings,
+    preview_of,
+    task_advice,
+)
 from scheduling.words.wording import (
     duration_text,
     in_zone,
@@ -14,12 +21,14 @@ from scheduling.words.wording import (
 )
 
 __all__ = [
-    "SCHEDULE_FIELDS",
+    "ComingRun",
+    "Preview",
+    "coming_runs",
+    "cron_warnings",
     "duration_text",
     "in_zone",
     "moment_text",
-    "notes",
-    "once_saved",
+    "preview_of",
     "schedule_words",
     "state_label",
     "state_note",

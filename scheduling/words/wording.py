@@ -12,9 +12,9 @@ from django.conf import settings
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
-from scheduling.edits import in_words, schedule_error
+from scheduling.edits import schedule_error
 from scheduling.models import Kind, ScheduledTask, StateReason, spoilt_rows
-from scheduling.schedules import Cron, ScheduleError
+from scheduling.schedules import ScheduleError
 from scheduling.schedules.zones import zone
 from scheduling.words.cron_words import cron_words
 
@@ -104,14 +104,6 @@ def schedule_words(task: ScheduledTask) -> str:
 def _cron_words(expression: str, language: str | None) -> str:
     """Remembered: a list of a hundred schedules says a hundred of them, most again and again."""
     return cron_words(expression)
-
-
-def cron_warnings(expression: str) -> list[str]:
-    """What is accepted but probably not meant; nothing for an expression that is refused."""
-    try:
-        return [in_words(warning) for warning in Cron(expression).warnings]
-    except ScheduleError:
-        return []
 
 
 def problem_of(task: ScheduledTask) -> str:

@@ -15,7 +15,7 @@ from dispatcher.admin.exchange import files as task_files
 from dispatcher.admin.exchange.resource import COLUMNS, TaskResource
 from scheduling.audit import differences
 from scheduling.models import ScheduledTask
-from scheduling.words import preview
+from scheduling.words import task_advice
 
 #: So long (seconds) the file waits in the page that asks.
 PATIENCE = 3600
@@ -92,7 +92,7 @@ def _plan(number: int, row: Any) -> Planned:
         found = [replace(change, old="") for change in given if change.new]
     else:
         found = differences.field_changes(row.original, task)
-    advice = "" if kind == "unchanged" else preview.task_advice(task.task)
+    advice = "" if kind == "unchanged" else task_advice(task.task)
     return Planned(number, task.name, kind, found, advice)
 
 

@@ -72,7 +72,7 @@ class ScheduledTaskAdmin(Listed):
     @admin.display(description=gettext_lazy("next runs"))
     def next_runs(self, task: ScheduledTask) -> str:
         """For those who see no form, and so no preview."""
-        return panels.runs_panel(task, getattr(task, "read_at", None) or database_now())
+        return panels.stored_panel(task)
 
     # Read-only twins of fields: on the clock of the task, and with secrets masked -----------------
 
@@ -117,11 +117,7 @@ class ScheduledTaskAdmin(Listed):
     def preview(self, task: ScheduledTask) -> str:
         """Where the form shows what it would do; without JavaScript, what is stored does."""
         stored = task is not None and task.pk is not None
-        kept = (
-            panels.runs_panel(task, getattr(task, "read_at", None) or database_now())
-            if stored
-            else panels.empty_runs_panel()
-        )
+        kept = panels.stored_panel(task) if stored else panels.empty_runs_panel()
         name = "preview" if stored else "preview_new"
         url = reverse(f"admin:scheduling_scheduledtask_{name}", args=[task.pk] if stored else [])
         context = {"panel": kept, "url": url, "is_new": not stored}

@@ -11,11 +11,12 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
 from scheduling import registry
+from scheduling.database import database_now
 from scheduling.models import Kind, ScheduledTask
 from scheduling.schedules import Cron, ScheduleError
 from scheduling.schedules.cron_text import named
 from scheduling.stop import current_stop
-from scheduling.words import notes, once_saved, task_advice, wording
+from scheduling.words import ComingRun, Preview, cron_warnings, preview_of, task_advice, wording
 
 #: How many next runs the form shows.
 SHOWN = 10
@@ -44,7 +45,7 @@ def task_panel(name: str) -> str:
 
 def cron_panel(expression: str) -> str:
     """The expression field by field, as it is read, and what is probably not meant."""
-    context = {"parts": _parts(expression), "warnings": wording.cron_warnings(expression)}
+    context = {"parts": _parts(expression), "warnings": cron_warnings(expression)}
     return render_to_string("dispatcher/panels/cron.html", context)
 
 
@@ -81,20 +82,28 @@ class Line:
     note: str
 
 
-def runs_panel(row: ScheduledTask, now: datetime) -> str:
-    """The schedule in words and its next runs, as they will be once `row` is saved."""
-    truth = once_saved(row, now)
+def stored_panel(row: ScheduledTask) -> str:
+    """The panel of a row as it is stored."""
+    now = getattr(row, "read_at", None) or database_now()
+    return runs_panel(preview_of(row, SHOWN, now), row)
+
+
+def runs_panel(preview: Preview, row: ScheduledTask) -> str:
+    """The schedule in words and its next runs, or nothing while the rule is wrong; `row` says
+    whether they run at all."""
+    if not preview.words:
+        return empty_runs_panel()
+    truth = preview.row
     stopped = getattr(row, "everything_paused", None)  # as read with the row
-    slots, problem = wording.upcoming_or_problem(truth, SHOWN, now, False)
     context = {
-        "words": capfirst(wording.schedule_words(truth)),
-        "lines": [] if problem else _lines(truth, slots, now),
-        "problem": problem,
+        "words": capfirst(preview.words),
+        "lines": [_line(run, truth) for run in preview.runs],
+        "problem": preview.problem,
         "zone": truth.timezone,
         "is_utc": truth.timezone == "UTC",
         "enabled": row.enabled,
         "everything_paused": current_stop() is not None if stopped is None else stopped,
-        "ends": len(slots) < SHOWN,
+        "ends": len(preview.runs) < SHOWN,
         "jitter": wording.exact_duration_text(truth.jitter_seconds or 0),
         "jittered": bool(truth.jitter_seconds),
         "is_new": truth.pk is None,
@@ -107,18 +116,15 @@ def empty_runs_panel() -> str:
     return render_to_string("dispatcher/panels/runs.html", {"waiting": True})
 
 
-def _lines(row: ScheduledTask, slots: list[datetime], now: datetime) -> list[Line]:
-    late = row.jitter_seconds and row.pk is not None
-    return [
-        Line(
-            slot=slot,
-            local=_day_and_time(slot, row.timezone),
-            utc=_day_and_time(slot, "UTC").removesuffix(" UTC"),
-            starts=_start_text(row, slot) if late else "",
-            note=note,
-        )
-        for slot, note in zip(slots, notes(row, slots, now), strict=True)
-    ]
+def _line(run: ComingRun, row: ScheduledTask) -> Line:
+    starts_later = row.jitter_seconds and run.start is not None
+    return Line(
+        slot=run.slot,
+        local=_day_and_time(run.slot, row.timezone),
+        utc=_day_and_time(run.slot, "UTC").removesuffix(" UTC"),
+        starts=_start_text(run, row.timezone) if starts_later else "",
+        note=run.note,
+    )
 
 
 def _day_and_time(moment: datetime, name: str) -> str:
@@ -127,8 +133,8 @@ def _day_and_time(moment: datetime, name: str) -> str:
     return f"{date_format(local, 'D')} {wording.moment_text(moment, name)}"
 
 
-def _start_text(row: ScheduledTask, slot: datetime) -> str:
+def _start_text(run: ComingRun, zone: str) -> str:
     """The time of day at which the run of the slot starts; with its date if it is another day."""
-    start = wording.in_zone(row.start_of(slot), row.timezone)
-    same_day = start.date() == wording.in_zone(slot, row.timezone).date()
+    start, slot = (wording.in_zone(moment, zone) for moment in (run.start or run.slot, run.slot))
+    same_day = start.date() == slot.date()
     return f"{start:%H:%M:%S}" if same_day else f"{start:%Y-%m-%d %H:%M:%S}"

@@ -12,7 +12,7 @@ from django.forms import ModelForm
 from dispatcher.admin.task import panels
 from scheduling.models import ScheduledTask
 from scheduling.registry import argument_text
-from scheduling.words import SCHEDULE_FIELDS
+from scheduling.words import preview_of
 
 #: Read as they were typed, not from `cleaned_data`: there the masks have become secrets.
 TYPED = ("task", "args", "kwargs", "cron_expression")
@@ -35,9 +35,9 @@ def answer(form: "ModelForm[ScheduledTask]", now: datetime) -> dict[str, Any]:
 
 
 def _runs(form: "ModelForm[ScheduledTask]", now: datetime) -> str:
-    if any(name in form.errors for name in SCHEDULE_FIELDS):
-        return panels.empty_runs_panel()
-    return panels.runs_panel(form.instance, now)
+    """Errors of the form as a whole are about what others changed, and hide no runs."""
+    preview = preview_of(form.instance, panels.SHOWN, now, wrong=form.errors)
+    return panels.runs_panel(preview, form.instance)
 
 
 def _formatted(typed: dict[str, str]) -> dict[str, str]:

@@ -21,6 +21,9 @@ STATES = (
     ("set_aside", gettext_lazy("set aside")),
 )
 
+#: States of a run that has started or ended.
+BEGUN = [choice for choice in Status.choices if choice[0] not in UNSTARTED]
+
 #: Columns with an index, besides the name. Not `next_run_at`: what is shown as that is computed.
 ORDERED_BY = ("id", "task", "queue", "group", "owner")
 
@@ -56,6 +59,11 @@ class ScheduledTaskFilters(filters.FilterSet):
     has_owner = FilledFilter(field_name="owner")
     misfire_policy = filters.ChoiceFilter(choices=MisfirePolicy.choices)
     overlap_policy = filters.ChoiceFilter(choices=OverlapPolicy.choices)
+    last_status = filters.ChoiceFilter(
+        choices=BEGUN,
+        method="whose_newest_is",
+        label=gettext_lazy("Of the newest run that has started or ended."),
+    )
     ordering = OrderingFilter(fields=(("name_key", "name"), *((name, name) for name in ORDERED_BY)))
 
     class Meta:
@@ -69,17 +77,6 @@ class ScheduledTaskFilters(filters.FilterSet):
 
     def in_state(self, rows: ScheduledTaskQuerySet, name: str, value: str) -> ScheduledTaskQuerySet:
         return rows.in_state(value)
-
-
-BEGUN = [choice for choice in Status.choices if choice[0] not in UNSTARTED]
-
-
-class DispatchedTaskFilters(ScheduledTaskFilters):
-    last_status = filters.ChoiceFilter(
-        choices=BEGUN,
-        method="whose_newest_is",
-        label=gettext_lazy("Of the newest run that has started or ended."),
-    )
 
     def whose_newest_is(self, rows: "QuerySet[Any]", name: str, value: str) -> "QuerySet[Any]":
         return whose_last_is(rows, value)

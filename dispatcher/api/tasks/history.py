@@ -1,13 +1,24 @@
-"""Who changed a scheduled task, when, from where, and what: the audit trail in JSON."""
+"""Who changed a scheduled task, when, from where, and what: the audit trail in JSON.
 
-from typing import Any
+`history` is an action of `ScheduledTaskViewSet`.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from dispatcher.api.kernel.fields import Moment
+from dispatcher.api.kernel.pagination import NumberedCursors
+from dispatcher.api.kernel.schema import described
 from scheduling import trail
 from scheduling.audit import differences
 from scheduling.models import ScheduledTask
+
+if TYPE_CHECKING:
+    from dispatcher.api.tasks.views import ScheduledTaskViewSet
 
 KINDS = ((trail.CREATED, "created"), (trail.CHANGED, "changed"), (trail.DELETED, "deleted"))
 
@@ -32,7 +43,20 @@ class ChangeSerializer(serializers.Serializer):
     changes = FieldChangeSerializer(many=True)
 
 
-def told(entries: list[Any], row: ScheduledTask) -> list[dict[str, Any]]:
+@described(
+    summary="Who changed it, when and what",
+    description="Newest first, from the audit trail.",
+    responses=ChangeSerializer(many=True),
+    filters=False,
+)
+@action(detail=True, filter_backends=(), filterset_class=None, pagination_class=NumberedCursors)
+def history(view: "ScheduledTaskViewSet", request: Request, **kwargs: Any) -> Response:
+    row = view.row()
+    page = view.paginate_queryset(ScheduledTask.history.filter(id=row.pk))
+    return view.get_paginated_response(ChangeSerializer(_changes(page, row), many=True).data)
+
+
+def _changes(entries: list[Any], row: ScheduledTask) -> list[dict[str, Any]]:
     """Rows of the trail of one scheduled task, newest first, each against the one before it."""
     before = _before(entries[-1]) if entries else None
     kinds = dict(KINDS)

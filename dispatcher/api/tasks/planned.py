@@ -1,15 +1,13 @@
-"""The runs to come, of a stored schedule and of one that is only typed, as the admin shows them."""
+"""The runs to come in JSON, of a stored schedule and of one that is only typed."""
 
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from rest_framework import serializers
 
 from dispatcher.api.kernel.described_problems import FieldErrorSerializer
 from dispatcher.api.kernel.fields import Moment
-from scheduling.models import ScheduledTask
-from scheduling.words import in_zone, once_saved, wording
-from scheduling.words import preview as words_preview
+from scheduling.words import ComingRun, Preview, in_zone
 
 
 class PlannedRunSerializer(serializers.Serializer):
@@ -44,36 +42,30 @@ class PreviewSerializer(PlannedRunsSerializer):
     )
 
 
-def planned_runs(
-    row: ScheduledTask, n: int, now: datetime, everything_paused: bool
-) -> dict[str, Any]:
-    slots, problem = wording.upcoming_or_problem(row, n, now, everything_paused)
-    notes = words_preview.notes(row, slots, now) if slots else []
-    return {
-        "runs": [_planned(row, slot, note) for slot, note in zip(slots, notes, strict=True)],
-        "problem": problem,
-    }
+def runs_in_json(runs: Sequence[ComingRun], problem: str, zone: str) -> Any:
+    """The body of an answer that tells runs to come, their slots also on the clock of `zone`."""
+    return PlannedRunsSerializer(_values(runs, problem, zone)).data
 
 
-def _planned(row: ScheduledTask, slot: datetime, note: str) -> dict[str, Any]:
-    known = row.pk is not None or not row.jitter_seconds
-    return {
-        "scheduled_for": slot,
-        "start_at": row.start_of(slot) if known else None,
-        "local": in_zone(slot, row.timezone).isoformat(),
-        "note": note,
-    }
-
-
-def preview(
-    row: ScheduledTask, errors: list[dict[str, str]], is_schedule: bool, n: int, now: datetime
-) -> dict[str, Any]:
-    """What saving `row` would lead to; `is_schedule`: none of the errors is about when it runs."""
-    truth = once_saved(row, now)
-    shown = planned_runs(truth, n, now, False) if is_schedule else {"runs": [], "problem": ""}
-    return {
-        **shown,
-        "schedule_text": wording.schedule_words(truth) if is_schedule else "",
-        "warnings": wording.cron_warnings(row.cron_expression) if row.kind == "cron" else [],
+def preview_in_json(preview: Preview, errors: Sequence[dict[str, str]]) -> Any:
+    """The body of an answer that tells what saving would lead to, and what it would refuse."""
+    values = {
+        **_values(preview.runs, preview.problem, preview.row.timezone),
+        "schedule_text": preview.words,
+        "warnings": preview.warnings,
         "errors": errors,
     }
+    return PreviewSerializer(values).data
+
+
+def _values(runs: Sequence[ComingRun], problem: str, zone: str) -> dict[str, Any]:
+    values = [
+        {
+            "scheduled_for": run.slot,
+            "start_at": run.start,
+            "local": in_zone(run.slot, zone).isoformat(),
+            "note": run.note,
+        }
+        for run in runs
+    ]
+    return {"runs": values, "problem": problem}

@@ -69,11 +69,13 @@ SHOWN = (
     "revision",
     "created_at",
     "updated_at",
+    "last_status",
+    "last_run_id",
 )
 
 
 class ScheduledTaskSerializer(Strict, Prepared, serializers.ModelSerializer):
-    """When a Celery task should run, with what, and by which rules."""
+    """When a Celery task should run, with what, by which rules; and how its newest run ended."""
 
     serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | fields.MAPPING
 
@@ -90,13 +92,23 @@ class ScheduledTaskSerializer(Strict, Prepared, serializers.ModelSerializer):
     next_run_at = serializers.SerializerMethodField(
         help_text="The first slot to come that will run, planned already or not; null without."
     )
+    last_run_at = fields.Moment(
+        source="last_began_at",
+        read_only=True,
+        allow_null=True,
+        help_text="When the newest run that has started or ended began; its slot if it never "
+        "started (missed, skipped, cancelled); null before the first.",
+    )
+    last_status = serializers.SerializerMethodField(
+        help_text="What became of that run, or becomes of it."
+    )
+    last_run_id = serializers.SerializerMethodField(help_text="The id of that run.")
 
     class Meta:
         model = ScheduledTask
         fields: tuple[str, ...] = ("id", *WRITABLE, *SHOWN)
         read_only_fields: tuple[str, ...] = ("id", *SHOWN)
         extra_kwargs = {
-            "last_run_at": {"help_text": "The newest slot that was planned."},
             "revision": {"help_text": "Grows with every edit that decides what runs."},
             "max_runs": {"max_value": LARGEST_NUMBER},
             "pause_after_failures": {"max_value": LARGEST_NUMBER},
@@ -121,6 +133,15 @@ class ScheduledTaskSerializer(Strict, Prepared, serializers.ModelSerializer):
         paused = current_stop() is not None if paused is None else paused
         slots, _problem = wording.upcoming_or_problem(row, 1, now, paused)
         return fields.iso(slots[0]) if slots else None
+
+    @extend_schema_field(serializers.ChoiceField(choices=BEGUN, allow_null=True))
+    def get_last_status(self, row: Any) -> str | None:
+        return getattr(row, "last_status", None)
+
+    @extend_schema_field(serializers.UUIDField(allow_null=True))
+    def get_last_run_id(self, row: Any) -> str | None:
+        run_id = getattr(row, "last_run_id", None)
+        return None if run_id is None else str(run_id)
 
     # In -------------------------------------------------------------------------------------------
 
@@ -202,32 +223,3 @@ def _saved(row: ScheduledTask, **how: Any) -> ScheduledTask:
         row.clean()  # another request has just taken the name: this says so
         raise
     return row
-
-
-class DispatchedTaskSerializer(ScheduledTaskSerializer):
-    """When a Celery task should run, with what, by which rules; and how its newest run ended."""
-
-    last_run_at = fields.Moment(
-        source="last_began_at",
-        read_only=True,
-        allow_null=True,
-        help_text="When the newest run that has started or ended began; its slot if it never "
-        "started (missed, skipped, cancelled); null before the first.",
-    )
-    last_status = serializers.SerializerMethodField(
-        help_text="What became of that run, or becomes of it."
-    )
-    last_run_id = serializers.SerializerMethodField(help_text="The id of that run.")
-
-    class Meta(ScheduledTaskSerializer.Meta):
-        fields = (*ScheduledTaskSerializer.Meta.fields, "last_status", "last_run_id")
-        ref_name = "ScheduledTask"
-
-    @extend_schema_field(serializers.ChoiceField(choices=BEGUN, allow_null=True))
-    def get_last_status(self, row: Any) -> str | None:
-        return getattr(row, "last_status", None)
-
-    @extend_schema_field(serializers.UUIDField(allow_null=True))
-    def get_last_run_id(self, row: Any) -> str | None:
-        found = getattr(row, "last_run_id", None)
-        return None if found is None else str(found)

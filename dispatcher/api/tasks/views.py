@@ -1,39 +1,39 @@
-"""Scheduled tasks: create, read, change, delete; pause, resume, skip; what comes next."""
+"""The view of scheduled tasks: list, create, read, change, delete. Its other actions are
+functions in the modules beside it, which take the view."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from django.db import transaction
-from django.db.models import QuerySet
-from django.utils.translation import gettext as _
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django_filters.rest_framework import DjangoFilterBackend
-from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from dispatcher.api.kernel import counting
 from dispatcher.api.kernel.base import ApiView
-from dispatcher.api.kernel.pagination import CappedPages, NumberedCursors
+from dispatcher.api.kernel.pagination import CappedPages
 from dispatcher.api.kernel.permissions import Requirement
-from dispatcher.api.kernel.problems import Conflict
 from dispatcher.api.kernel.schema import described
-from dispatcher.api.kernel.strict import NothingSerializer
-from dispatcher.api.tasks import examples, preconditions
-from dispatcher.api.tasks.ahead import Ahead
+from dispatcher.api.tasks import ahead, examples, history, pausing, preconditions, running
 from dispatcher.api.tasks.filters import ScheduledTaskFilters
-from dispatcher.api.tasks.history import ChangeSerializer, told
-from dispatcher.api.tasks.requests import PauseSerializer, SkippedSerializer
 from dispatcher.api.tasks.serializers import ScheduledTaskSerializer
+from dispatcher.models import TaskRun
+from dispatcher.watch import recent_runs
 from scheduling.database import DatabaseNow, locked, retry_contention
 from scheduling.models import ScheduledTask
 from scheduling.stop import is_everything_paused
 
 R = TypeVar("R")
 
+_BEGAN = Coalesce("started_at", "scheduled_for")
 
-class ScheduledTaskViewSet(Ahead, ApiView, GenericViewSet):
-    """Scheduled tasks."""
+
+class ScheduledTaskViewSet(ApiView, GenericViewSet):
+    """Scheduled tasks, with what became of them."""
 
     serializer_class: Any = ScheduledTaskSerializer
     filterset_class: Any = ScheduledTaskFilters
@@ -56,9 +56,12 @@ class ScheduledTaskViewSet(Ahead, ApiView, GenericViewSet):
         "history": ("read", "scheduling.view_scheduledtask"),
         "preview": ("read", "scheduling.view_scheduledtask"),
         "preview_change": ("read", "scheduling.view_scheduledtask"),
+        "run": ("run", "scheduling.run_scheduledtask"),
+        "backfill": ("run", "scheduling.backfill_scheduledtask"),
+        "runs": ("read", "dispatcher.view_taskrun"),
     }
     # A second “skip the next” skips another slot.
-    idempotent_actions = frozenset(("create", "skip_next"))
+    idempotent_actions = frozenset(("create", "skip_next", "run", "backfill"))
     matched_actions = frozenset(
         ("update", "partial_update", "destroy", "pause", "resume", "skip_next")
     )
@@ -66,15 +69,36 @@ class ScheduledTaskViewSet(Ahead, ApiView, GenericViewSet):
     tagged_actions = frozenset(
         ("retrieve", "create", "update", "partial_update", "pause", "resume")
     )
-    making_actions = frozenset(("create",))
+    making_actions = frozenset(("create", "run"))
     conflicting_actions = frozenset(("pause", "skip_next"))
-    list_actions: ClassVar[tuple[str, ...]] = ("list", "history")
-    parameters = Ahead.parameters
+    list_actions: ClassVar[tuple[str, ...]] = ("list", "history", "runs")
+    parameters = ahead.PARAMETERS
+
+    # The other actions: functions of this view and the request.
+    pause = pausing.pause
+    resume = pausing.resume
+    skip_next = pausing.skip_next
+    upcoming = ahead.upcoming
+    preview = ahead.preview
+    preview_change = ahead.preview_change
+    history = history.history
+    run = running.run
+    backfill = running.backfill
+    runs = running.runs
+
+    # Which rows -----------------------------------------------------------------------------------
 
     def get_queryset(self) -> "QuerySet[Any]":
-        """Each row with the time at which it was read and whether everything was paused then."""
-        rows = ScheduledTask.objects.order_by("name_key")
-        return rows.annotate(read_at=DatabaseNow(), everything_paused=is_everything_paused())
+        """Each row with the time at which it was read, whether everything was paused then, and the
+        newest run that has started or ended: an index entry per row."""
+        begun = TaskRun.objects.begun().filter(scheduled_task=OuterRef("pk")).order_by("-pk")
+        return ScheduledTask.objects.order_by("name_key").annotate(
+            read_at=DatabaseNow(),
+            everything_paused=is_everything_paused(),
+            last_run_id=Subquery(begun.values("pk")[:1]),
+            last_status=Subquery(begun.values("status")[:1]),
+            last_began_at=Subquery(begun.values_list(_BEGAN)[:1]),
+        )
 
     @described(
         summary="Scheduled tasks, by page",
@@ -83,17 +107,29 @@ class ScheduledTaskViewSet(Ahead, ApiView, GenericViewSet):
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """First which rows, then the rows: what is computed for each, is for those shown only."""
-        found = self.filter_queryset(ScheduledTask.objects.order_by("name_key"))
-        page = self.paginate_queryset(found.values_list("pk", flat=True))
+        listed = self.filter_queryset(ScheduledTask.objects.order_by("name_key"))
+        page = self.paginate_queryset(listed.values_list("pk", flat=True))
         rows = self.get_queryset().in_bulk(page)
         shown = [rows[pk] for pk in page if pk in rows]
         return self.get_paginated_response(self.get_serializer(shown, many=True).data)
+
+    def paginate_queryset(self, rows: Any) -> Any:
+        """Of a frequent outcome a thousand are counted: each task is asked for its newest run. Of
+        another all have been found already."""
+        status = self.request.query_params.get("last_status")
+        if not (status and self.action == "list"):
+            return super().paginate_queryset(rows)
+        self.paginator.few = counting.LIMIT
+        if recent_runs.is_frequent(status):
+            self.paginator.limit = counting.SLOW_LIMIT
+        with recent_runs.without_jit():
+            return super().paginate_queryset(rows)
 
     # One row --------------------------------------------------------------------------------------
 
     @described(summary="One scheduled task")
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        answer = self._shown(kwargs["pk"])
+        answer = self.shown(kwargs["pk"])
         if preconditions.is_unchanged(request, answer.headers["ETag"]):
             return Response(status=304, headers={"ETag": answer.headers["ETag"]})
         return answer
@@ -107,7 +143,7 @@ class ScheduledTaskViewSet(Ahead, ApiView, GenericViewSet):
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        answer = self._shown(serializer.save().pk, status=201)
+        answer = self.shown(serializer.save().pk, status=201)
         answer["Location"] = self.address_of("scheduled-task-detail", answer.data["id"])
         return answer
 
@@ -136,7 +172,7 @@ class ScheduledTaskViewSet(Ahead, ApiView, GenericViewSet):
             serializer.save()
 
         self.edit(change)
-        return self._shown(self.kwargs["pk"])
+        return self.shown(self.kwargs["pk"])
 
     @described(summary="Delete a scheduled task; its runs stay")
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -153,74 +189,15 @@ class ScheduledTaskViewSet(Ahead, ApiView, GenericViewSet):
             preconditions.check_if_match(self.request, row)
             return verb(row)
 
-    def row(self) -> Any:
-        row = self.get_queryset().filter(pk=self.kwargs["pk"]).first()
+    def row(self, pk: Any = None) -> Any:
+        """The row of this id, or of the one in the address, as `get_queryset` gives it."""
+        row = self.get_queryset().filter(pk=pk or self.kwargs["pk"]).first()
         if row is None:
             raise NotFound
         return row
 
-    def _shown(self, pk: Any, status: int = 200) -> Response:
-        row = self.get_queryset().filter(pk=pk).first()
-        if row is None:
-            raise NotFound
+    def shown(self, pk: Any, status: int = 200) -> Response:
+        """The answer that shows this row as it is now, with its ETag."""
+        row = self.row(pk)
         data = self.get_serializer(row).data
         return Response(data, status, headers={"ETag": preconditions.etag_of(row, data)})
-
-    # Actions --------------------------------------------------------------------------------------
-
-    @described(
-        summary="Pause: no slot of it runs",
-        description="Runs that are due and have not started are cancelled; one that is running "
-        "goes on. 409 if it is paused already and the body says why or until when.",
-        examples=examples.PAUSE,
-        request=PauseSerializer,
-    )
-    @action(detail=True, methods=["post"])
-    def pause(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        asked = self.body(PauseSerializer)
-        params = {"message": asked["reason"]} if asked.get("reason") else None
-
-        def pause(row: ScheduledTask) -> None:
-            done = row.pause(by=self.caller, until=asked.get("until"), params=params)
-            if not done and (params or asked.get("until")):
-                raise Conflict(_("It is paused already. Resume it first."), "already_paused")
-
-        self.edit(pause)
-        return self._shown(kwargs["pk"])
-
-    @described(
-        summary="Resume: its slots run again, from now on",
-        description="Nothing happens where it is not paused.",
-        request=NothingSerializer,
-    )
-    @action(detail=True, methods=["post"])
-    def resume(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        self.body(NothingSerializer)
-        self.edit(lambda row: row.resume(by=self.caller))
-        return self._shown(kwargs["pk"])
-
-    @described(
-        summary="Skip the next slot",
-        description="It is kept in the history as skipped. 409 where none is to come.",
-        request=NothingSerializer,
-        responses=SkippedSerializer,
-    )
-    @action(detail=True, methods=["post"], url_path="skip-next")
-    def skip_next(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        self.body(NothingSerializer)
-        slot = self.edit(lambda row: row.skip_next(by=self.caller))
-        if slot is None:
-            raise Conflict(_("It has no run to come that could be skipped."), "no_slot_to_skip")
-        return Response(SkippedSerializer({"skipped": slot}).data)
-
-    @described(
-        summary="Who changed it, when and what",
-        description="Newest first, from the audit trail.",
-        responses=ChangeSerializer(many=True),
-        filters=False,
-    )
-    @action(detail=True, filter_backends=(), filterset_class=None, pagination_class=NumberedCursors)
-    def history(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        row = self.row()
-        page = self.paginate_queryset(ScheduledTask.history.filter(id=row.pk))
-        return self.get_paginated_response(ChangeSerializer(told(page, row), many=True).data)

@@ -8,10 +8,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from dispatcher.admin.task.panels import runs_panel
+from dispatcher.admin.task.panels import SHOWN, runs_panel
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.registry.masking import MASK
+from scheduling.words import preview_of
 from tests.dispatcher.admin.test_task_form import (
     ADD,
     ADD_PAGE,
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.django_db
 NEW = f"{LIST}preview/"
 
 
-def preview_of(task):
+def address_of(task):
     return f"{LIST}{task.pk}/preview/"
 
 
@@ -68,7 +69,7 @@ def test_a_stored_task_is_looked_at_and_left_as_it_is(admin_client):
     with CaptureQueriesContext(connection) as captured:
         said = ask(
             admin_client,
-            preview_of(task),
+            address_of(task),
             page_of(task),
             kind="cron",
             cron_expression="0 9 * * *",
@@ -97,7 +98,7 @@ def test_it_answers_those_who_may_save(login, permissions, new, stored):
     task = interval()
     client = login(*permissions)
     assert client.post(NEW, GOOD).status_code == new
-    assert client.post(preview_of(task), GOOD).status_code == stored
+    assert client.post(address_of(task), GOOD).status_code == stored
 
 
 def test_it_takes_a_login_a_post_and_the_csrf_token(client, admin_client, admin_user):
@@ -107,7 +108,7 @@ def test_it_takes_a_login_a_post_and_the_csrf_token(client, admin_client, admin_
     assert admin_client.post(f"{LIST}999999999/preview/", GOOD).status_code == 404
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(admin_user)
-    assert strict.post(preview_of(task), GOOD).status_code == 403
+    assert strict.post(address_of(task), GOOD).status_code == 403
 
 
 def test_a_reader_is_shown_no_preview(login):
@@ -180,7 +181,7 @@ def test_slots_planned_ahead_are_counted_once():
     rows.keep(slots_used=1, next_run_at=first + timedelta(hours=1), starts_at=first)
     task = rows.get()
     assert len(task.upcoming(10, now=now)) == 3
-    assert runs_panel(task, now).count("<time ") == 3
+    assert runs_panel(preview_of(task, SHOWN, now), task).count("<time ") == 3
 
 
 def test_nights_of_a_clock_change_are_marked(admin_client):
@@ -200,7 +201,7 @@ def test_what_the_clock_did_before_the_start_is_not_told(admin_client):
 
 def test_jitter_is_shown(admin_client):
     task = cron(jitter_seconds=600)
-    html = runs(ask(admin_client, preview_of(task), page_of(task)))
+    html = runs(ask(admin_client, address_of(task), page_of(task)))
     for slot in task.upcoming(10):
         assert task.start_of(slot).strftime("%H:%M:%S") in html
     fresh = runs(ask(admin_client, **GOOD, jitter_seconds="600"))
@@ -224,7 +225,7 @@ def test_a_row_that_raw_sql_spoilt_can_be_opened_and_mended(admin_client, column
     task = interval()
     ScheduledTask.objects.filter(pk=task.pk).keep(**columns)
     assert admin_client.get(page_of(task)).status_code == 200
-    said = ask(admin_client, preview_of(task), page_of(task), timezone="UTC")
+    said = ask(admin_client, address_of(task), page_of(task), timezone="UTC")
     assert set(said["errors"]) <= {"interval_seconds", "starts_at"}
 
 
@@ -270,7 +271,7 @@ def test_secrets_stay_masked(admin_client):
     task = interval(task="far.away", kwargs={"password": "hunter2"})
     typed = f'{{"password": "{MASK}", "x": 1}}'
     response = admin_client.post(
-        preview_of(task), as_shown(admin_client.get(page_of(task))) | {"kwargs": typed}
+        address_of(task), as_shown(admin_client.get(page_of(task))) | {"kwargs": typed}
     )
     assert response.json()["errors"] == {}
     assert "hunter2" not in response.content.decode()

@@ -6,7 +6,7 @@ import pytest
 
 from scheduling.models import ScheduledTask
 from scheduling.words import duration_text, moment_text, schedule_words
-from scheduling.words.wording import cron_warnings, exact_duration_text
+from scheduling.words.wording import exact_duration_text
 
 MOMENT = datetime(2026, 7, 1, 7, 30, 5, tzinfo=UTC)
 
@@ -73,8 +73,3 @@ def test_the_ends_of_the_calendar_are_told():
 )
 def test_a_schedule_is_told_in_words_where_there_are_right_ones(columns, words):
     assert schedule_words(ScheduledTask(**{"timezone": "UTC"} | columns)) == words
-
-
-def test_only_what_is_accepted_is_warned_about():
-    assert len(cron_warnings("*/90 * * * *")) == 1
-    assert cron_warnings("61 * * * *") == []
