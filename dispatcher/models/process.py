@@ -17,9 +17,8 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         return self.filter(lease_until__gt=now, stopped_at=None)
 
     def silent(self) -> "WorkerQuerySet":
-        """Workers whose word is broken, by the database's clock, and who held messages."""
-        rows = self.filter(stopped_at=None, lease_until__lt=DatabaseNow())
-        return rows.exclude(held=b"")
+        """Workers whose word is broken, by the database's clock, and whom nobody took over."""
+        return self.filter(stopped_at=None, lease_until__lt=DatabaseNow())
 
     def speak(self, worker: UUID, held: bytes, **columns: Any) -> bool:
         """The worker says that it lives and what it holds; False where nobody knows it."""
@@ -29,8 +28,8 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
 
     def take_over(self, worker: "Worker") -> bool:
         """Take what a silent worker held; True for the one who may send it again."""
-        same = self.filter(pk=worker.pk, lease_until=worker.lease_until)
-        return bool(same.exclude(held=b"").update(held=b""))
+        same = self.filter(pk=worker.pk, stopped_at=None, lease_until=worker.lease_until)
+        return bool(same.update(held=b"", lease_until=None))
 
     def held_by_living(self) -> set[UUID]:
         """The runs whose messages a living worker holds, by the database's clock."""
@@ -55,7 +54,7 @@ def packed(run_ids: Iterable[UUID]) -> bytes:
     return b"".join(run_id.bytes for run_id in run_ids)
 
 
-def unpacked(word: bytes) -> list[UUID]:
+def unpacked(word: bytes | memoryview) -> list[UUID]:
     """The run ids of a word, as `packed` wrote them."""
     data = bytes(word)  # psycopg2 and MySQL's drivers give other kinds of bytes
     return [UUID(bytes=data[start : start + 16]) for start in range(0, len(data), 16)]

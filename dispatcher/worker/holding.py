@@ -9,7 +9,7 @@ start. A message too much costs one query: the gate lets only one of them start 
 import logging
 import weakref
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -20,14 +20,19 @@ from django.db import transaction
 
 from dispatcher.models import Status, TaskRun, Worker
 from dispatcher.models.process import packed, unpacked
+from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.plan import misfire
 from dispatcher.publish import publisher
+from dispatcher.publish.broker import messages_ready
 from dispatcher.worker.gate import run_id_of
 
 logger = logging.getLogger(__name__)
 
 #: The most runs in one word: 80 kB. What is not in it is found by rescue, 30 s after its start.
 LIMIT = 5000
+
+#: After this time every living worker has said that it holds a message, if it does.
+SAID = timedelta(seconds=6)
 
 #: The runs sent again in one transaction.
 BATCH = 500
@@ -87,10 +92,9 @@ def take_over_from_silent(now: datetime) -> int:
 
 
 def _take_over(worker: Worker, now: datetime) -> int:
-    run_ids = unpacked(worker.held)
     if not Worker.objects.take_over(worker):
         return 0
-    count = send_again(run_ids, now)
+    count = send_again(unpacked(worker.held), now) + _send_unsaid(worker, now)
     logger.warning(
         "Worker %s is silent since %s; %d runs that it held were sent again",
         worker.hostname,
@@ -99,6 +103,24 @@ def _take_over(worker: Worker, now: datetime) -> int:
         extra={"action": "taken_over"},
     )
     return count
+
+
+def _send_unsaid(worker: Worker, now: datetime) -> int:
+    """Send again what it received after its last word: it is in no queue, and no living worker
+    has said that it holds it."""
+    living = Worker.objects.held_by_living()
+    said = TaskRun.objects.not_held().filter(
+        status=Status.PUBLISHED, published_at__lte=now - SAID, start_at__gte=worker.seen_at - SAID
+    )
+    return sum(_send_missing(said.filter(queue=q), q, living, now) for q in worker.queues)
+
+
+def _send_missing(rows: TaskRunQuerySet, queue: str, living: set[UUID], now: datetime) -> int:
+    ready = messages_ready(queue)  # before the count: what is started in between needs none
+    ids = rows.order_by("published_at", "pk").values_list("pk", flat=True)[: LIMIT + len(living)]
+    unsaid = [pk for pk in ids if pk not in living]
+    missing = 0 if ready is None else max(len(unsaid) - ready, 0)
+    return send_again(unsaid[:missing], now)
 
 
 def hand_back(now: datetime) -> int:

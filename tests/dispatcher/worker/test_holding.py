@@ -150,7 +150,29 @@ def test_what_a_silent_worker_held_is_sent_again_once_and_only_what_has_not_star
     assert holding.take_over_from_silent(now) == 0
     row.refresh_from_db()
     living.refresh_from_db()
-    assert bytes(row.held) == b"" and bytes(living.held) != b""
+    assert (bytes(row.held), row.lease_until) == (b"", None)
+    assert bytes(living.held) != b""
+
+
+@pytest.mark.parametrize(("in_the_queue", "missing"), [(0, 2), (1, 1), (2, 0), (5, 0), (None, 0)])
+def test_what_it_received_after_its_last_word_is_what_is_nowhere_else(
+    sent, monkeypatch, in_the_queue, missing
+):
+    """Two runs are in no word. A queue is first in, first out: the older one is missing first."""
+    monkeypatch.setattr(holding, "messages_ready", lambda queue: in_the_queue)
+    now = database_now()
+    soon = {"start_at": now + 30 * S, "published_at": now - 9 * S}
+    second, first = make(**soon), make(**soon | {"published_at": now - 10 * S})
+    elsewhere = make(**soon | {"queue": "other"})
+    fresh = make(**soon | {"published_at": now - 2 * S})  # a living worker may still say it
+    of_old = make(**soon | {"start_at": now - 60 * S})  # rescue's business
+    running = make(**soon | {"status": "running"})
+    held = make(**soon)
+    worker([held])
+    worker([], silent=True, queues=["held"])
+    assert holding.take_over_from_silent(now) == missing
+    assert set(sent) == {run.pk for run in (first, second)[:missing]}
+    assert not {elsewhere.pk, fresh.pk, of_old.pk, running.pk, held.pk} & set(sent)
 
 
 def test_a_worker_that_stopped_or_held_nothing_leaves_nothing_to_take_over(sent):
