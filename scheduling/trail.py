@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import DataError, IntegrityError, models, transaction
 from django.utils.translation import gettext_lazy as _
 from simple_history.models import HistoricalRecords
@@ -107,6 +107,32 @@ class Entry(models.Model):
         abstract = True
 
 
+def user_model() -> Any:
+    """The project's user model; None where there is none."""
+    try:
+        return get_user_model()
+    except ImproperlyConfigured:
+        return None
+
+
+def _user_id(who: Any) -> str | None:
+    """The key of the user at work, as text; None of a name, and of nobody."""
+    user = who.user if isinstance(who, OfToken) else who
+    model = user_model()
+    return str(user.pk) if model and isinstance(user, model) else None
+
+
+def _user_of(entry: Any) -> Any:
+    """The user who acted; None if it was none, or has been deleted since."""
+    model = user_model()
+    if model is None or entry.history_user_id is None:
+        return None
+    try:
+        return model._base_manager.filter(pk=entry.history_user_id).first()
+    except (ValueError, ValidationError):
+        return None  # a key of an earlier user model
+
+
 class Trail(HistoricalRecords):  # type: ignore[misc]  # untyped
     """The history of a model, without the signals that would write a row in the middle of an edit,
     and without the project-wide settings that would change its columns or switch it off."""
@@ -118,6 +144,9 @@ class Trail(HistoricalRecords):  # type: ignore[misc]  # untyped
             bases=[Entry],
             history_id_field=models.BigAutoField(),
             history_change_reason_field=models.CharField(max_length=100, null=True),
+            # No foreign key: any user model will do, or none, and a deletion leaves who it was.
+            history_user_id_field=models.CharField(max_length=255, null=True),
+            history_user_getter=_user_of,
             no_db_index=["id"],
             **options,
         )
@@ -190,9 +219,3 @@ def record_by_scheduler(rows: Iterable["ScheduledTask"], now: datetime) -> None:
 
 def _differ(old: "ScheduledTask", new: "ScheduledTask") -> bool:
     return any(getattr(old, name) != getattr(new, name) for name in tracked(type(new)))
-
-
-def _user_id(who: Any) -> Any:
-    user = who.user if isinstance(who, OfToken) else who
-    users = apps.is_installed("django.contrib.auth")  # a project may do without any
-    return user.pk if users and isinstance(user, get_user_model()) else None

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.apps import apps
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage, get_connection
 from django.core.validators import validate_email
@@ -19,6 +17,7 @@ from dispatcher.models import Failing, TaskRun
 from dispatcher.models.status import BAD
 from dispatcher.reasons import describe
 from scheduling.models import ScheduledTask
+from scheduling.trail import user_model
 from scheduling.words import moment_text, state_reason_text
 
 #: Seconds for each answer of a mail server, where EMAIL_TIMEOUT is not set: Django would wait for
@@ -31,20 +30,19 @@ COUNTED_UP_TO = 10_000
 
 
 def addresses(owners: Iterable[str]) -> dict[str, str]:
-    """The mail address of each owner who has one: it is the owner, or that of the user whose name
-    it is."""
+    """The mail address of each owner who has one: the owner, or that of the user of this name."""
     found = {owner: owner for owner in owners if _is_address(owner)}
-    if not apps.is_installed("django.contrib.auth"):  # no users, so an owner is an address
-        return found
-    users = get_user_model()
+    return found | _of_users([owner for owner in owners if owner and owner not in found])
+
+
+def _of_users(names: list[str]) -> dict[str, str]:
+    users = user_model()
+    if users is None or not names:
+        return {}
     mail_field = users.get_email_field_name()
-    named = [owner for owner in owners if owner and owner not in found]
-    rows = users._default_manager.filter(**{f"{users.USERNAME_FIELD}__in": named}) if named else []
-    for user in rows:
-        mail = getattr(user, mail_field, "") or ""
-        if user.is_active and _is_address(mail):
-            found[user.get_username()] = mail
-    return found
+    rows = users._default_manager.filter(**{f"{users.USERNAME_FIELD}__in": names})
+    mails = {user.get_username(): getattr(user, mail_field, "") for user in rows if user.is_active}
+    return {name: mail for name, mail in mails.items() if _is_address(mail or "")}
 
 
 def _is_address(text: str) -> bool:

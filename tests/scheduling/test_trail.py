@@ -1,9 +1,10 @@
 """The audit trail: every way in leaves one row: who, when, from where, and how it stands since."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import NotSupportedError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -290,12 +291,39 @@ def test_who_pauses_inside_is_the_reason_given_where_nobody_is_named():
     assert (task.state_reason_by, newest().by) == ("deploy", "deploy")
 
 
-def test_a_deleted_user_leaves_the_name():
+def test_a_deleted_user_stays_known_by_name_and_id():
     ada = User.objects.create_user("ada")
+    pk = ada.pk
     with acting("admin", ada):
         interval()
     ada.delete()
-    assert (newest().history_user_id, newest().by) == (None, "ada")
+    entry = newest()
+    assert (entry.history_user_id, entry.by, entry.history_user) == (str(pk), "ada", None)
+
+
+def test_an_id_of_an_earlier_user_model_is_no_user_of_this_one():
+    interval()
+    ScheduledTask.history.update(history_user_id="6b8e5f0c-not-a-number")
+    assert newest().history_user is None
+
+
+def test_what_is_no_user_leaves_its_name_only():
+    task = interval()
+    with acting("code", task):
+        task.pause()
+    with acting("api", AnonymousUser()):
+        task.resume()
+    assert [(entry.history_user_id, entry.by) for entry in entries()[1:]] == [
+        (None, "job"),
+        (None, "AnonymousUser"),
+    ]
+
+
+def test_the_trail_depends_on_no_user_model():
+    initial = import_module("scheduling.migrations.0001_initial").Migration
+    assert initial.dependencies == []
+    related = [field.related_model for field in ScheduledTask.history.model._meta.get_fields()]
+    assert not any(related)
 
 
 # What it costs ------------------------------------------------------------------------------------

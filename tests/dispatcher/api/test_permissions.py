@@ -165,7 +165,7 @@ def test_an_action_added_later_is_not_open(client, monkeypatch):
 def trail():
     return [
         (entry.history_type, entry.via, entry.by, getattr(entry.history_user, "username", None))
-        for entry in ScheduledTask.history.order_by("history_id").select_related("history_user")
+        for entry in ScheduledTask.history.order_by("history_id")
     ]
 
 
