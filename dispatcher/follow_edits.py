@@ -20,7 +20,8 @@ from scheduling import edits
 from scheduling.database import locked
 from scheduling.database.after_commit import after_commit
 from scheduling.edits import Change
-from scheduling.models import ScheduledTask, StateReason, spoilt_rows
+from scheduling.models import ScheduledTask, spoilt_rows
+from scheduling.models.state import may_run
 from scheduling.schedules import ScheduleError, Span
 from scheduling.stop import current_stop
 
@@ -63,7 +64,7 @@ def _settle(old: ScheduledTask, new: ScheduledTask | None, now: datetime) -> lis
     if new is not None:
         # Also those that stay, started or cancelled: the new plan counts their slots again.
         edits.give_back(new, len(ahead) - owed, now)
-    if new is None or not (new.enabled or new.state_reason == StateReason.FINISHED):
+    if new is None or not may_run(new.enabled, new.state_reason):
         if _cancel(rows, "deleted" if new is None else "paused"):
             overlap.wake(old.pk)  # what a person asked for may wait for one of them
         return []

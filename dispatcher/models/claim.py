@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 from dispatcher.models.status import ACTIVE, UNSTARTED, Status, Trigger
 from scheduling.database import DatabaseNow
 from scheduling.models import ScheduledTask
+from scheduling.models.state import where_may_run
 from scheduling.stop import is_everything_paused
 
 
@@ -47,7 +48,7 @@ def first_start() -> Q:
     (same revision), and neither paused nor set aside. A finished one still starts its last runs.
     """
     current = ScheduledTask.objects.filter(
-        Q(enabled=True) | Q(state_reason="finished"),
+        where_may_run(),
         pk=OuterRef("scheduled_task_id"),
         revision=OuterRef("revision"),
     )

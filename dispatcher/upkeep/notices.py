@@ -21,7 +21,7 @@ from dispatcher.models import Failing, TaskRun, Tick
 from dispatcher.models.status import BAD, COUNTED, Status
 from dispatcher.upkeep import mails
 from scheduling.database import database_now, locked, retry_contention
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask, State
 
 logger = logging.getLogger(__name__)
 
@@ -136,10 +136,8 @@ def _note_recovered(now: datetime) -> int:
 
 def _note_paused(now: datetime) -> int:
     """Those that `pause_after_failures` has paused since their owner was told that they fail."""
-    paused = ScheduledTask.objects.filter(
+    paused = ScheduledTask.objects.in_state(State.PAUSED).filter(
         pk=OuterRef("scheduled_task"),
-        enabled=False,
-        state_reason=StateReason.PAUSED,
         state_reason_by="pause_after_failures",
         state_reason_at__gt=OuterRef("told_at"),
     )

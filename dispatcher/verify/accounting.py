@@ -14,7 +14,7 @@ from dispatcher.models.status import ENDED
 from dispatcher.models.times import HORIZON
 from dispatcher.verify.findings import Account, Finding
 from scheduling.audit import Entry, Term, expected, explains, term_of
-from scheduling.models import StateReason
+from scheduling.models.state import State, noted
 
 #: Younger slots may still be on their way.
 MARGIN = timedelta(minutes=2)
@@ -157,7 +157,7 @@ class Comparison:
             return "no_run"
         if now["next_run_at"] is not None and slot < now["next_run_at"]:
             return "no_run"
-        if now["state_reason"] == StateReason.SET_ASIDE:
+        if noted(now["enabled"], now["state_reason"]) == State.SET_ASIDE:
             return "set_aside"
         return "everything_paused" if self.paused else "not_planned"
 

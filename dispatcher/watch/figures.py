@@ -30,7 +30,7 @@ from dispatcher.models.run import run_id_at
 from dispatcher.models.status import BAD
 from dispatcher.publish.broker import connection_errors, ready_in
 from dispatcher.worker.installation import QUEUE, REDIS_TRANSPORT
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask, State
 from scheduling.stop import current_stop
 
 DAY = timedelta(hours=24)
@@ -264,9 +264,7 @@ def waiting(now: datetime) -> list[Waiting]:
 
 def set_aside() -> list[ScheduledTask]:
     """Schedules that the scheduler cannot evaluate, the newest such first."""
-    rows = ScheduledTask.objects.filter(
-        enabled=True, next_run_at=None, state_reason=StateReason.SET_ASIDE
-    )
+    rows = ScheduledTask.objects.in_state(State.SET_ASIDE).filter(next_run_at=None)
     return list(rows.order_by("-state_reason_at")[: SHOWN + 1])
 
 

@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from dispatcher.models import Failing, Status, TaskRun, Tick, Worker
 from scheduling.database import database_now
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask, State
+from scheduling.models.state import noted
 from scheduling.stop import current_stop
 
 __all__ = ["CONTENT_TYPE_LATEST", "exposition"]
@@ -75,20 +76,14 @@ def _workers(now: datetime) -> Gauge:
 def _schedules() -> Iterator[Gauge]:
     gauge = Gauge("minutehand_scheduled_tasks", "Scheduled tasks, by state.", labels=["state"])
     rows = ScheduledTask.objects.order_by().values_list("enabled", "state_reason")
-    counts = dict.fromkeys(("active", "paused", "finished", "set_aside"), 0)
+    counts = dict.fromkeys(State.values, 0)
     for enabled, reason, count in rows.annotate(Count("pk")):
-        counts[_state(enabled, reason)] += count
+        counts[noted(enabled, reason)] += count
     for state, count in counts.items():
         gauge.add_metric([state], count)
     yield gauge
     failing = Failing.objects.now().count()
     yield Gauge("minutehand_failing_scheduled_tasks", "Whose last run failed or was lost.", failing)
-
-
-def _state(enabled: bool, reason: str) -> str:
-    if enabled:
-        return "set_aside" if reason == StateReason.SET_ASIDE else "active"
-    return "finished" if reason == StateReason.FINISHED else "paused"
 
 
 def _recent_runs(now: datetime) -> Gauge:

@@ -23,6 +23,7 @@ from dispatcher.signals import announce as announce  # for those who record an e
 from dispatcher.worker import overlap, pause_failing
 from dispatcher.worker.gate import DATABASE_ERRORS, again_if_stale
 from scheduling.database import database_now
+from scheduling.models.state import may_run
 from scheduling.schedules.policies import RERUN_LIMIT, retry_delay
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def _ended(run: TaskRun) -> bool:
 def _next_attempt_delay(run: TaskRun, end: End) -> timedelta | None:
     """How long until the next attempt; None when there is none."""
     task = run.scheduled_task if run.scheduled_task_id else None
-    if task is None or (not task.enabled and task.state_reason != "finished" and run.slot):
+    if task is None or (run.slot and not may_run(task.enabled, task.state_reason)):
         return None
     before = RunAttempt.objects.filter(run=run, status=end.status).count()
     if end.status == Status.LOST:

@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from scheduling import trail
-from scheduling.models import ScheduledTask
+from scheduling.models import ScheduledTask, State
 from scheduling.registry import masking
 from scheduling.words import wording
 
@@ -117,7 +117,7 @@ def _text(field: "models.Field[Any, Any]", row: Row, zone: str) -> str:
 
 
 def _state_text(row: Row) -> str:
-    label = wording.state_label(row.state_reason or "active")
+    label = wording.state_label(row.state_reason or State.ACTIVE)
     params = row.state_reason_params if isinstance(row.state_reason_params, dict) else {}
     if isinstance(params.get("failures"), int):
         why = _("%(count)d failures in a row") % {"count": params["failures"]}

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduling.edits import TIMING
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask
+from scheduling.models.state import State, may_run, noted
 from scheduling.schedules import Schedule, slots_between
 from scheduling.trail import DELETED
 
@@ -115,15 +116,14 @@ def _term(entry: Entry, start: datetime, end: datetime) -> Term:
         except Exception:  # whatever SQL wrote there: no rule, no slot
             invalid = True
     bounds = {name: entry[name] for name in ("starts_at", "ends_at", "max_runs", "tzdata")}
-    set_aside = entry["state_reason"] == StateReason.SET_ASIDE
+    set_aside = noted(entry["enabled"], entry["state_reason"]) == State.SET_ASIDE
     return Term(start, end, schedule, invalid, set_aside, **bounds)
 
 
 def _in_force(entry: Entry) -> bool:
     """Finished ones, too: that no slot was left is for their rule to say, not for the planner."""
-    if entry["history_type"] == DELETED:
-        return False
-    return bool(entry["enabled"] or entry["state_reason"] == StateReason.FINISHED)
+    deleted = entry["history_type"] == DELETED
+    return not deleted and may_run(entry["enabled"], entry["state_reason"])
 
 
 def _allot(found: list[Term]) -> None:

@@ -1,7 +1,8 @@
 """The row: what should run and when."""
 
-from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy, StateReason
+from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy
 from scheduling.models.scheduled_task import ScheduledTask
+from scheduling.models.state import State
 from scheduling.stop import Stop
 
 __all__ = [
@@ -10,6 +11,6 @@ __all__ = [
     "OnLost",
     "OverlapPolicy",
     "ScheduledTask",
-    "StateReason",
+    "State",
     "Stop",
 ]

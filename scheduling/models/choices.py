@@ -2,7 +2,6 @@
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 
 class Kind(models.TextChoices):
@@ -27,12 +26,3 @@ class OverlapPolicy(models.TextChoices):
 class OnLost(models.TextChoices):
     FAIL = "fail", _("leave it lost")
     RERUN = "rerun", _("run it again")
-
-
-class StateReason(models.TextChoices):
-    """Why an existing schedule is not evaluated."""
-
-    NONE = "", pgettext_lazy("state of a schedule", "active")
-    PAUSED = "paused", _("paused")
-    FINISHED = "finished", _("finished")
-    SET_ASIDE = "set_aside", _("set aside")

@@ -11,7 +11,8 @@ from scheduling import edits, registry, trail
 from scheduling.database import locked
 from scheduling.edits import is_edit, validation
 from scheduling.models import spoilt_rows
-from scheduling.models.choices import Kind, StateReason
+from scheduling.models.choices import Kind
+from scheduling.models.state import State, where
 from scheduling.stop import is_everything_paused
 
 if TYPE_CHECKING:
@@ -45,19 +46,12 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
 
     def evaluated(self, now: datetime) -> "ScheduledTaskQuerySet":
         """Enabled, and not set aside less than a day ago."""
-        fresh = Q(state_reason=StateReason.SET_ASIDE, state_reason_at__gt=now - SET_ASIDE_RETRY)
+        fresh = where(State.SET_ASIDE) & Q(state_reason_at__gt=now - SET_ASIDE_RETRY)
         return self.filter(enabled=True).exclude(fresh)
 
     def in_state(self, state: str) -> "ScheduledTaskQuerySet":
         """`active`, `paused`, `finished` or `set_aside`, as the scheduler has noted it."""
-        set_aside, finished = StateReason.SET_ASIDE, StateReason.FINISHED
-        questions = {
-            "active": Q(enabled=True) & ~Q(state_reason=set_aside),
-            "paused": Q(enabled=False) & ~Q(state_reason=finished),
-            "finished": Q(enabled=False, state_reason=finished),
-            "set_aside": Q(enabled=True, state_reason=set_aside),
-        }
-        return self.filter(questions[state])
+        return self.filter(where(state))
 
     def named_from(self, prefix: str) -> "ScheduledTaskQuerySet":
         """Whose name begins so, upper and lower case being the same; by an index, and in its
@@ -82,7 +76,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         return self.filter(outside, enabled=True).keep(next_run_at=None)
 
     def resumable(self, now: datetime) -> "ScheduledTaskQuerySet":
-        return self.filter(enabled=False, state_reason=StateReason.PAUSED, paused_until__lte=now)
+        return self.filter(where(State.PAUSED), paused_until__lte=now)
 
     def keep(self, **columns: Any) -> int:
         """Write columns that only the scheduler writes: no edit, no signal, no new revision."""
@@ -90,7 +84,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
 
     def set_aside(self, code: str, message: str, now: datetime) -> int:
         """Stop evaluating the rows, with the reason; tried again after an edit, or a day."""
-        reason, params = StateReason.SET_ASIDE, {"code": code, "message": message[:500]}
+        reason, params = State.SET_ASIDE, {"code": code, "message": message[:500]}
         rows = self.filter(enabled=True)
         with transaction.atomic():
             before = rows.only("state_reason", "state_reason_params")
@@ -118,7 +112,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
             rows = self.model.objects.filter(pk__in=list(over.values_list("pk", flat=True)))
             written = rows.keep(
                 enabled=False,
-                state_reason=StateReason.FINISHED,
+                state_reason=State.FINISHED,
                 state_reason_params={},
                 state_reason_at=now,
                 state_reason_by="",

@@ -18,9 +18,10 @@ from django.utils.translation import gettext_lazy as _
 from scheduling import edits, trail
 from scheduling.database import DatabaseNow, database_now
 from scheduling.edits import DECIDING, validation
-from scheduling.models import spoilt_rows
-from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy, StateReason
+from scheduling.models import spoilt_rows, state
+from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy
 from scheduling.models.queryset import ScheduledTaskQuerySet
+from scheduling.models.state import State
 from scheduling.schedules import Cron, Interval, OneTime, Schedule, policies
 from scheduling.stop import Stop
 
@@ -421,7 +422,7 @@ class ScheduledTask(models.Model):
         Empty when the schedule is not evaluated, or everything is paused (looked up if not
         given). Raises `ScheduleError` if it is not valid.
         """
-        if not self.enabled or self.state_reason == StateReason.SET_ASIDE or n <= 0:
+        if state.of(self) != State.ACTIVE or n <= 0:
             return []
         if everything_paused is None:
             everything_paused = Stop.objects.in_force().exists()

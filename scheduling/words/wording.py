@@ -13,7 +13,7 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from scheduling.edits import schedule_error
-from scheduling.models import Kind, ScheduledTask, StateReason, spoilt_rows
+from scheduling.models import Kind, ScheduledTask, State, spoilt_rows, state
 from scheduling.schedules import ScheduleError
 from scheduling.schedules.zones import zone
 from scheduling.words.cron_words import cron_words
@@ -121,7 +121,7 @@ def upcoming_or_problem(
 ) -> tuple[list[datetime], str]:
     """The next slots, or why there are none to tell: a task that is set aside has none, and none
     has any while everything is paused."""
-    if task.state_reason == StateReason.SET_ASIDE:
+    if state.of(task) == State.SET_ASIDE:
         return [], state_reason_text(task)
     if everything_paused and task.enabled:
         return [], _("Everything is paused.")
@@ -139,27 +139,25 @@ def _sentence(error: Exception) -> str:
 
 def state_of(task: ScheduledTask) -> str:
     """`active`, `paused`, `finished` or `set_aside`: what is true, also before a tick noted it."""
-    if task.enabled:
-        broken = task.state_reason == StateReason.SET_ASIDE or problem_of(task)
-        return str(StateReason.SET_ASIDE) if broken else "active"
-    finished = task.state_reason == StateReason.FINISHED
-    return str(StateReason.FINISHED if finished else StateReason.PAUSED)
+    noted = state.of(task)
+    return str(State.SET_ASIDE if noted == State.ACTIVE and problem_of(task) else noted)
 
 
-def state_label(state: str) -> str:
-    return str(StateReason("" if state == "active" else state).label)
+def state_label(word: str) -> str:
+    """The state (`active`, …) in the reader's language."""
+    return str(State(word).label)
 
 
 def state_reason_text(task: ScheduledTask) -> str:
     """Why the task is in its state, in a sentence; "" where there is nothing to add."""
-    state = state_of(task)
-    if state == StateReason.SET_ASIDE:
+    now = state_of(task)
+    if now == State.SET_ASIDE:
         return problem_of(task) or _noted_message(task)
-    if state == StateReason.FINISHED:
+    if now == State.FINISHED:
         return _("It has no further slot.")
     params = task.state_reason_params
     failures = params.get("failures") if isinstance(params, dict) else None
-    if state == StateReason.PAUSED and isinstance(failures, int):
+    if now == State.PAUSED and isinstance(failures, int):
         return _("Paused after %(count)d failed or lost runs in a row.") % {"count": failures}
     return _noted_message(task)
 
@@ -181,7 +179,7 @@ def noted_text(params: Any) -> str:
 def state_note(task: ScheduledTask) -> str:
     """The reason with who gave it: `by ada: deploy`; "" where there is nothing to add."""
     why, who = state_reason_text(task), task.state_reason_by
-    if not who or task.enabled or task.state_reason != StateReason.PAUSED:
+    if not who or state.of(task) != State.PAUSED:
         return why
     texts = {"who": who, "why": why}
     return (_("by %(who)s: %(why)s") if why else _("by %(who)s")) % texts

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from dispatcher.models import TaskRun
 from dispatcher.models.status import ENDED
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask, State
 from tests.crash import tasks
 from tests.crash.world import World
 
@@ -37,7 +37,7 @@ class Expected:
     policy: str = ""  # how late slots are treated, where some are
     grace: timedelta = 60 * S
     asked: range = range(1)  # how many runs that people asked for
-    state: str | None = StateReason.FINISHED  # None: the row is gone
+    state: str | None = State.FINISHED  # None: the row is gone
     #: Since which moment only runs of this `version` start.
     version: int = 1
     version_since: datetime | None = None
@@ -81,7 +81,7 @@ def _slots(rows: list[TaskRun], wanted: Expected) -> Iterator[str]:
 def _due_slots(rows: list[TaskRun], wanted: Expected) -> list[datetime]:
     """Without those after a pause by `pause_after_failures`, whose time depends on the crash."""
     owner = rows[0].scheduled_task if rows else None
-    if wanted.state != StateReason.PAUSED or owner is None or owner.state_reason_at is None:
+    if wanted.state != State.PAUSED or owner is None or owner.state_reason_at is None:
         return wanted.slots
     return [slot for slot in wanted.slots if slot <= owner.state_reason_at]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import dispatcher
 from dispatcher.models import Status, TaskRun
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask, State
 from tests.crash import broker
 from tests.crash.oracle import Expected
 from tests.crash.parts import ACT, Part, add, at, get, one_time, slots, task
@@ -142,14 +142,14 @@ def _expected() -> dict[str, Expected]:
         "skipped": Expected(slots(20, 80), frozenset({"succeeded", "skipped"})),
         "deleted": Expected(slots(20, 20), cancelled, state=None),
         "garbage": Expected([at(60)]),
-        "spoilt": Expected([at(0)], state=StateReason.SET_ASIDE),
+        "spoilt": Expected([at(0)], state=State.SET_ASIDE),
         "again": Expected([at(0), at(90)]),
         "counted": Expected(slots(20, 60), **edited),
         "until": Expected(until, cancelled),
         "unplanned": Expected(slots(20, 60, start=-40), NOT_ALL, **edited),
         "created": Expected([at(35)]),
         "created in bulk": Expected([at(80)]),
-        "created, paused": Expected([], state=StateReason.PAUSED),
+        "created, paused": Expected([], state=State.PAUSED),
         ACT: Expected([], asked=range(2), state=None),
     }
 

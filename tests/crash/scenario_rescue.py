@@ -4,7 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 from dispatcher.models import RunAttempt, Status, TaskRun, Tick, Trigger
-from scheduling.models import StateReason
+from scheduling.models import State
 from tests.crash.oracle import Expected
 from tests.crash.parts import Part, add, add_run, at, get, slots, task
 from tests.crash.scenario_tick import LATE, NOT_ALL
@@ -91,7 +91,7 @@ def _expected() -> dict[str, Expected]:
             slots(20, 60, start=40),
             frozenset({"lost", "cancelled"}),
             asked=range(1, 2),
-            state=StateReason.PAUSED,
+            state=State.PAUSED,
         ),
     }
 

@@ -1,6 +1,6 @@
 """Plan, publish, and both decisions about late slots: before there is a run, and after."""
 
-from scheduling.models import StateReason
+from scheduling.models import State
 from tests.crash.oracle import Expected
 from tests.crash.parts import Part, add, add_run, at, one_time, slots, task
 
@@ -44,12 +44,12 @@ def _expected() -> dict[str, Expected]:
         "none": Expected(slots(40, 40, start=-600), NOT_ALL, policy="skip"),
         "expired": Expected(slots(20, 20, start=-80), NOT_ALL),
         "skipped": Expected(slots(20, 60), frozenset({"succeeded", "skipped"})),
-        "garbage": Expected([], state=StateReason.SET_ASIDE),
+        "garbage": Expected([], state=State.SET_ASIDE),
         "no message": Expected([], frozenset({"failed"}), asked=range(1, 2)),
         "mended": Expected([at(60)]),
         "planned before": Expected(slots(20, 60)),
         "resumed": Expected(slots(20, 100, start=70)),
-        "over": Expected([], state=StateReason.PAUSED),
+        "over": Expected([], state=State.PAUSED),
     }
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import dispatcher
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask, State
 from tests.crash.oracle import Expected
 from tests.crash.parts import ACT, Part, add, at, slots, task
 from tests.crash.scenario_tick import LATE
@@ -59,7 +59,7 @@ def _expected() -> dict[str, Expected]:
         "database away after": Expected(once),
         "unknown": Expected(once, frozenset({"failed", "succeeded"})),
         "process gone": Expected(once, reruns=True),
-        "fails": Expected(slots(20, 60), failed, state=StateReason.PAUSED),
+        "fails": Expected(slots(20, 60), failed, state=State.PAUSED),
         "skip": Expected(slots(20, 40), skipped),
         "queue one": Expected(slots(20, 60), skipped),
         "cancel previous": Expected(slots(20, 40), cancelled),

@@ -19,7 +19,7 @@ from dispatcher.models import TaskRun
 from dispatcher.models.status import ENDED
 from dispatcher.tick import rescue_pass, tick
 from dispatcher.worker import gate
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask, State
 from tests.crash import broker
 from tests.crash.broker import Message
 from tests.crash.clock import Clock
@@ -165,7 +165,7 @@ class World:
     def is_quiet(self) -> bool:
         unfinished = TaskRun.objects.exclude(status__in=ENDED)
         evaluated = ScheduledTask.objects.filter(enabled=True)
-        evaluated = evaluated.exclude(state_reason=StateReason.SET_ASIDE)
+        evaluated = evaluated.exclude(state_reason=State.SET_ASIDE)
         paused = ScheduledTask.objects.filter(enabled=False, paused_until__isnull=False)
         busy = self.held or self.inbox
         return not (busy or unfinished.exists() or evaluated.exists() or paused.exists())

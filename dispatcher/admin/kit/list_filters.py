@@ -8,8 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from scheduling.models import ScheduledTask
-from scheduling.words import wording
+from scheduling.models import ScheduledTask, State
 
 #: As many values are listed; where there are more, the value is typed.
 LISTED = 50
@@ -21,14 +20,12 @@ class StateFilter(admin.SimpleListFilter):
     title = gettext_lazy("state")
     parameter_name = "state"
 
-    _STATES = ("active", "paused", "finished", "set_aside")
-
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state, wording.state_label(state)) for state in self._STATES]
+        return [(state.value, str(state.label)) for state in State]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         state = self.value() or ""
-        return queryset.in_state(state) if state in self._STATES else queryset
+        return queryset.in_state(state) if state in State.values else queryset
 
 
 class ValueFilter(admin.SimpleListFilter):

@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
     "SCHEMA_PATH_PREFIX": ".*/v1",
     "PREPROCESSING_HOOKS": ["dispatcher.api.openapi.description.only_ours"],
     "ENUM_NAME_OVERRIDES": {
-        "StateEnum": "dispatcher.api.tasks.filters.STATES",
+        "StateEnum": "scheduling.models.State",
         "StatusEnum": "dispatcher.models.Status",
         "LastStatusEnum": "dispatcher.api.tasks.filters.BEGUN",
     },

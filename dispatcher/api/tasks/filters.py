@@ -10,16 +10,8 @@ from dispatcher.api.kernel.filters import FilledFilter, YesNoFilter
 from dispatcher.models import Status
 from dispatcher.models.status import UNSTARTED
 from dispatcher.watch.recent_runs import whose_last_is
-from scheduling.models import Kind, MisfirePolicy, OverlapPolicy, ScheduledTask
+from scheduling.models import Kind, MisfirePolicy, OverlapPolicy, ScheduledTask, State
 from scheduling.models.queryset import ScheduledTaskQuerySet
-
-#: As `wording.state_of` says them.
-STATES = (
-    ("active", gettext_lazy("active")),
-    ("paused", gettext_lazy("paused")),
-    ("finished", gettext_lazy("finished")),
-    ("set_aside", gettext_lazy("set aside")),
-)
 
 #: States of a run that has started or ended.
 BEGUN = [choice for choice in Status.choices if choice[0] not in UNSTARTED]
@@ -47,7 +39,7 @@ class ScheduledTaskFilters(filters.FilterSet):
     """Of scheduled tasks."""
 
     search = filters.CharFilter(method="named_from", label=gettext_lazy("The name begins so."))
-    state = filters.ChoiceFilter(choices=STATES, method="in_state", null_label=None)
+    state = filters.ChoiceFilter(choices=State.choices, method="in_state", null_label=None)
     kind = filters.ChoiceFilter(choices=Kind.choices)
     enabled = YesNoFilter()
     task = filters.CharFilter()

@@ -13,10 +13,10 @@ from dispatcher.api.kernel import fields
 from dispatcher.api.kernel.prepared import Prepared
 from dispatcher.api.kernel.problems import invalid
 from dispatcher.api.kernel.strict import Strict
-from dispatcher.api.tasks.filters import BEGUN, STATES
+from dispatcher.api.tasks.filters import BEGUN
 from scheduling.database import database_now
 from scheduling.edits import KIND_FIELDS, with_tied
-from scheduling.models import ScheduledTask
+from scheduling.models import ScheduledTask, State
 from scheduling.stop import current_stop
 from scheduling.words import wording
 
@@ -116,7 +116,7 @@ class ScheduledTaskSerializer(Strict, Prepared, serializers.ModelSerializer):
 
     # Out ------------------------------------------------------------------------------------------
 
-    @extend_schema_field(serializers.ChoiceField(choices=STATES))
+    @extend_schema_field(serializers.ChoiceField(choices=State.choices))
     def get_state(self, row: ScheduledTask) -> str:
         return wording.state_of(row)
 

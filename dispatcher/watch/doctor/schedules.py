@@ -8,7 +8,8 @@ from django.db.models import Count, Min, Q
 from dispatcher.models import Failing, TaskRun
 from dispatcher.watch.doctor.finding import SHOWN, Finding, listed
 from dispatcher.watch.figures import BACKLOG_AGE
-from scheduling.models import ScheduledTask, StateReason
+from scheduling.models import ScheduledTask, State
+from scheduling.models.state import where
 from scheduling.stop import current_stop
 from scheduling.words import duration_text, state_reason_text
 
@@ -37,7 +38,7 @@ def check_backlog(now: datetime) -> Iterator[Finding]:
 
 
 def check_set_aside(now: datetime) -> Iterator[Finding]:
-    found = ScheduledTask.objects.filter(enabled=True, state_reason=StateReason.SET_ASIDE)
+    found = ScheduledTask.objects.in_state(State.SET_ASIDE)
     rows = list(found.order_by("pk").defer("args", "kwargs", "skip_slots")[: SHOWN + 1])
     for row in rows[:SHOWN]:
         yield Finding(
@@ -56,11 +57,10 @@ def _sentence(text: str) -> str:
 
 
 def check_failing(now: datetime) -> Iterator[Finding]:
-    """Those that are still to run, and those that their failures have paused."""
-    to_run = Q(scheduled_task__enabled=True) | Q(
-        scheduled_task__state_reason=StateReason.PAUSED,
-        scheduled_task__state_reason_by="pause_after_failures",
-    )
+    """Scheduled tasks that fail and are still to run, or that their failures have paused."""
+    by_failures = Q(scheduled_task__state_reason_by="pause_after_failures")
+    paused = where(State.PAUSED, through="scheduled_task__") & by_failures
+    to_run = Q(scheduled_task__enabled=True) | paused
     rows = Failing.objects.now().filter(to_run)
     names = list(rows.values_list("scheduled_task__name", flat=True))
     if names:
