@@ -14,7 +14,10 @@ from dispatcher.models.status import ACTIVE, BAD, ENDED, Status, Trigger
 from dispatcher.models.verbs import TaskRunQuerySet
 from scheduling.models import ScheduledTask
 
-__all__ = ["RunAttempt", "Status", "TaskRun", "Trigger"]
+__all__ = ["LARGE", "RunAttempt", "Status", "TaskRun", "Trigger"]
+
+#: Columns of a run that may be large, and that a list does not read.
+LARGE = ("args", "kwargs", "result", "exception", "traceback", "log")
 
 
 def new_run_id() -> uuid.UUID:

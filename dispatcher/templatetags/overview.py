@@ -14,7 +14,7 @@ def overview(context: Any) -> dict[str, Any]:
     The admin is imported here: Django imports every library of tags for its checks, also in a
     project that has no admin.
     """
-    from dispatcher.admin import overview as page
+    from dispatcher.admin.overview import page
 
     request = context["request"]
     return page.context(request) if page.may_see(request) else {}

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from dispatcher.admin import overview
+from dispatcher.admin.overview import page as overview
 from dispatcher.watch import figures
 from scheduling.database import database_now
 from tests.dispatcher.rows import job, run_at

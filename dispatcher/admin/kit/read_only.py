@@ -7,9 +7,6 @@ from django.contrib import admin
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 
-#: Columns that may be large, and that a list does not need.
-LARGE = ("args", "kwargs", "result", "exception", "traceback", "log")
-
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
     """Rows that only the scheduler writes."""
@@ -39,6 +36,6 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        found: int = rows.order_by().values("pk")[: self.LIMIT + 1].count()
-        self.capped = found > self.LIMIT
-        return min(found, self.LIMIT)
+        counted: int = rows.order_by().values("pk")[: self.LIMIT + 1].count()
+        self.capped = counted > self.LIMIT
+        return min(counted, self.LIMIT)

@@ -1,29 +1,58 @@
-"""The admin of scheduled tasks, with what became of each, and what one may do to them."""
+"""The admin of scheduled tasks.
 
-from typing import Any
+What its pages show and do stands in the modules beside it: a function for each column, read-only
+field, page and action of the list.
+"""
 
-from django.contrib import admin
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.apps import apps
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.translation import gettext as _
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
 
+from dispatcher.admin.kit.fields import WallTimeField, WallTimeWidget
 from dispatcher.admin.kit.found_rows import FoundChangeList, FoundPaginator
-from dispatcher.admin.kit.html import status_link, table
-from dispatcher.admin.kit.read_only import LARGE
-from dispatcher.admin.task.form_admin import ScheduledTaskAdmin
-from dispatcher.admin.task.list_actions import ListActions
+from dispatcher.admin.kit.list_filters import (
+    GroupFilter,
+    OwnerFilter,
+    QueueFilter,
+    StateFilter,
+    TaskFilter,
+)
+from dispatcher.admin.kit.row_pages import RowPage, row_urls
+from dispatcher.admin.task import (
+    backfill,
+    columns,
+    copying,
+    history,
+    links,
+    list_actions,
+    pausing,
+    preview,
+    run_now,
+    runs_page,
+    skipping,
+)
+from dispatcher.admin.task.fieldsets import READ_ONLY, fieldsets_of
+from dispatcher.admin.task.form import ScheduledTaskForm
 from dispatcher.admin.task.outcome_filter import LastStatusFilter
-from dispatcher.admin.task.run_marks import TickColumns, strip
-from dispatcher.watch import recent_runs as newest
+from dispatcher.watch import recent_runs
+from scheduling.database import DatabaseNow
 from scheduling.models import ScheduledTask
-from scheduling.stop import current_stop
-from scheduling.words import duration_text, moment_text
+from scheduling.stop import is_everything_paused
+from scheduling.trail import Via, acting
+from scheduling.words import task_advice
 
-#: How many of its runs the page of a scheduled task shows.
-RECENT = 5
+#: Import and export need django-import-export, which a project may do without.
+HAS_FILES = apps.is_installed("import_export")
+if HAS_FILES:
+    from dispatcher.admin.exchange import pages as exchange
 
 
 class RecordedChangeList(FoundChangeList):
@@ -32,26 +61,117 @@ class RecordedChangeList(FoundChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(self.result_list)
-        found = newest.records([task.pk for task in self.result_list])
+        records = recent_runs.records([task.pk for task in self.result_list])
         for task in self.result_list:
-            task.record = found[task.pk]
+            task.record = records[task.pk]
 
 
-admin.site.unregister(ScheduledTask)
+def _is_enabled(task: ScheduledTask) -> bool:
+    return task.enabled
 
 
 @admin.register(ScheduledTask)
-class DispatchedTaskAdmin(TickColumns, ListActions):  # type: ignore[misc]  # both have Media
-    """The admin of scheduled tasks, with their runs."""
+class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
+    """What should run and when, what became of it, and what one may do to it."""
 
-    list_display = ("named", "state", "ticks", "next_run", "schedule", "group", "owner")
-    list_filter = (
-        ScheduledTaskAdmin.list_filter[0],
-        LastStatusFilter,
-        *ScheduledTaskAdmin.list_filter[1:],
+    # The list
+    list_display: Any = (
+        columns.named,
+        columns.state,
+        columns.ticks,
+        columns.next_run,
+        columns.schedule,
+        "group",
+        "owner",
     )
-    readonly_fields = (*ScheduledTaskAdmin.readonly_fields, "skipped", "recent_runs")
-    now_fields = (*ScheduledTaskAdmin.now_fields, "skipped", "recent_runs")
+    list_display_links: Any = (columns.named,)
+    list_filter: ClassVar[Any] = (
+        StateFilter,
+        LastStatusFilter,
+        "kind",
+        GroupFilter,
+        OwnerFilter,
+        TaskFilter,
+        QueueFilter,
+    )
+    search_fields = ("name", "task", "description", "owner")
+    search_help_text = gettext_lazy("Name, task, description or owner")
+    ordering = ("name_key",)  # unique, with an index: a page of the list sorts nothing
+    actions: Any = (*list_actions.ACTIONS, *((exchange.export,) if HAS_FILES else ()))
+    empty_value_display = "–"
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    # The form
+    form = ScheduledTaskForm
+    formfield_overrides = {
+        models.DateTimeField: {"form_class": WallTimeField, "widget": WallTimeWidget}
+    }
+    readonly_fields: ClassVar[Any] = READ_ONLY
+
+    #: The pages of one scheduled task besides Django's, in the order of their links.
+    pages: ClassVar[dict[str, RowPage]] = {
+        "run": RowPage(run_now.page, "run", gettext_lazy("Run now")),
+        "skip": RowPage(skipping.skip_page, "skip", gettext_lazy("Skip next"), _is_enabled),
+        "pause": RowPage(pausing.pause_page, "pause", gettext_lazy("Pause"), _is_enabled),
+        "backfill": RowPage(backfill.page, "backfill", gettext_lazy("Backfill")),
+        "duplicate": RowPage(copying.page, "add", gettext_lazy("Duplicate")),
+        "runs": RowPage(runs_page.page, "see_runs", gettext_lazy("Its runs")),
+        "unskip": RowPage(skipping.unskip_page, "skip"),
+        "resume": RowPage(pausing.resume_page, "pause", methods=("POST",)),
+        "preview": RowPage(preview.page, "change", methods=("POST",)),
+    }
+
+    class Media:
+        css = {"all": ("dispatcher/admin.css", "dispatcher/pages.css", "dispatcher/form.css")}
+        js = ("dispatcher/combobox.js", "dispatcher/form.js", "dispatcher/ticks.js")
+
+    def get_urls(self) -> list[URLPattern]:
+        preview_of_new = require_POST(lambda request: preview.page_of_new(self, request))
+        return [
+            *row_urls(self, self.pages),
+            path(
+                "preview/",
+                self.admin_site.admin_view(preview_of_new),
+                name="scheduling_scheduledtask_preview_new",
+            ),
+            *(exchange.urls(self) if HAS_FILES else ()),
+            *super().get_urls(),
+        ]
+
+    # Who may --------------------------------------------------------------------------------------
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("scheduling.run_scheduledtask")
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("scheduling.pause_scheduledtask")
+
+    def has_skip_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("scheduling.skip_scheduledtask")
+
+    def has_backfill_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("scheduling.backfill_scheduledtask")
+
+    def has_see_runs_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("dispatcher.view_taskrun")
+
+    # The list -------------------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Each row with the time at which it was read, one `now` for the page, and whether
+        everything was paused then: no query more."""
+        rows = super().get_queryset(request)
+        return rows.annotate(read_at=DatabaseNow(), everything_paused=is_everything_paused())
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Runs are shown to those who may see them."""
+        if self.has_see_runs_permission(request):
+            return self.list_display
+        return [column for column in self.list_display if column is not columns.ticks]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return RecordedChangeList
 
     def get_paginator(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
         """What is quick to count is counted; what has to be looked for is looked for once."""
@@ -59,32 +179,53 @@ class DispatchedTaskAdmin(TickColumns, ListActions):  # type: ignore[misc]  # bo
             return FoundPaginator(self.get_queryset(request), *args, **options)
         return super().get_paginator(request, *args, **options)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return RecordedChangeList
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        offered = links.of_list(self, request)
+        if HAS_FILES:
+            offered += exchange.links(self, request)
+        context = {"list_links": offered} | (extra_context or {})
+        return _in_their_name(super().changelist_view, request, context)
 
-    @admin.display(description=gettext_lazy("newest runs"))
-    def recent_runs(self, task: ScheduledTask) -> str:
-        record = newest.records([task.pk])[task.pk]
-        newest_runs = list(task.runs.defer(*LARGE).order_by("-pk")[:RECENT])
-        if not newest_runs:
-            return format_html('<span class="mh-quiet">{}</span>', _("None yet."))
-        heads = [_("status"), _("scheduled for"), _("duration")]
-        rows = [
-            [
-                status_link(run.status, run.pk),
-                moment_text(run.scheduled_for, task.timezone),
-                duration_text(run.duration),
-            ]
-            for run in newest_runs
-        ]
-        every = reverse("admin:dispatcher_taskrun_changelist")
-        link = format_html(
-            '<a href="{}?scheduled_task__id__exact={}">{}</a>', every, task.pk, _("All its runs")
-        )
-        return format_html("<div>{}{}{}</div>", strip(task, record), table(heads, rows), link)
+    # The page of one ------------------------------------------------------------------------------
 
-    def list_links(self, request: HttpRequest) -> list[tuple[str, str]]:
-        links: list[tuple[str, str]] = super().list_links(request)
-        if self.has_pause_permission(request) and current_stop() is None:
-            links.insert(0, (reverse("admin:scheduling_stop_pause"), _("Pause everything")))
-        return links
+    def get_fieldsets(self, request: HttpRequest, obj: ScheduledTask | None = None) -> Any:
+        return fieldsets_of(obj, may_change=self.has_change_permission(request, obj))
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return _in_their_name(super().changeform_view, request, *args, **kwargs)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        if (task := context.get("original")) is not None:
+            context["links"] = links.of_task(self, request, task)
+            context["buttons"] = links.buttons(self, request, task)
+        return super().render_change_form(request, context, *args, **options)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write only what the person changed: the tick and other people share the row. An unknown
+        task is allowed: this process need not know what the workers know."""
+        if change:
+            obj.save(update_fields=form.written_columns())
+        else:
+            obj.save()
+        if advice := task_advice(obj.task):
+            messages.warning(request, advice)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return _in_their_name(super().delete_view, request, *args, **kwargs)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return history.page(self, request, object_id, extra_context)
+
+
+def _in_their_name(
+    view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
+) -> HttpResponse:
+    """What the view changes is on record as done in the admin by who asked."""
+    with acting(Via.ADMIN, request.user):
+        return view(request, *args, **kwargs)

@@ -1,47 +1,45 @@
-"""The page that makes a copy of a scheduled task."""
+"""Make a copy of a scheduled task: the page that asks."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dispatcher.admin.kit.asking import ask
-from dispatcher.admin.task.form_admin import ScheduledTaskAdmin
+from dispatcher.admin.task.asking import ask, attempt, back_to
 from scheduling.models import ScheduledTask, duplicate
 
+if TYPE_CHECKING:
+    from dispatcher.admin.task.admin import ScheduledTaskAdmin
 
-class CopyButtons(ScheduledTaskAdmin):
-    """The admin of scheduled tasks, with copies of them."""
 
-    def get_urls(self) -> list[URLPattern]:
-        page = self.page_url("duplicate", self.duplicate_view, "GET", "HEAD", "POST")
-        return [page, *super().get_urls()]
+def duplicate_one(
+    model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
+) -> ScheduledTask:
+    copy = duplicate.duplicate(task)
+    model_admin.log_addition(request, copy, _("A copy of “%(name)s”.") % {"name": task.name})
+    return copy
 
-    def duplicate_one(self, request: HttpRequest, task: ScheduledTask) -> ScheduledTask:
-        copy = duplicate.duplicate(task)
-        self.log_addition(request, copy, _("A copy of “%(name)s”.") % {"name": task.name})
-        return copy
 
-    def duplicate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        task = self.task_for(request, pk, self.has_add_permission(request))
-        if request.method != "POST":
-            return ask(
-                request,
-                task,
-                back=reverse("admin:scheduling_scheduledtask_change", args=[task.pk]),
-                title=_("Duplicate it?"),
-                says=what_duplicate_does([task]),
-                yes=_("Yes, duplicate it"),
-            )
-        made: list[ScheduledTask] = []
-        self.attempt(request, task, lambda task: made.append(self.duplicate_one(request, task)))
-        if not made:
-            return self.back_to(task)
-        messages.success(request, _("This is the copy. It is paused: look at it, then resume it."))
-        return self.back_to(made[0])
+def page(
+    model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
+) -> HttpResponse:
+    if request.method != "POST":
+        return ask(
+            request,
+            task,
+            title=_("Duplicate it?"),
+            says=what_duplicate_does([task]),
+            yes=_("Yes, duplicate it"),
+        )
+    made: list[ScheduledTask] = []
+    attempt(request, task, lambda task: made.append(duplicate_one(model_admin, request, task)))
+    if not made:
+        return back_to(task)
+    messages.success(request, _("This is the copy. It is paused: look at it, then resume it."))
+    return back_to(made[0])
 
 
 def what_duplicate_does(tasks: Sequence[ScheduledTask]) -> list[str]:

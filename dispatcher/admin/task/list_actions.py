@@ -17,99 +17,112 @@ from django.utils.translation import gettext_lazy
 from dispatcher.admin.kit.asking import ask
 from dispatcher.admin.kit.forms import WhyForm
 from dispatcher.admin.task import list_questions as questions
-from dispatcher.admin.task.buttons import TaskButtons
+from dispatcher.admin.task.asking import attempt
+from dispatcher.admin.task.copying import duplicate_one
 from dispatcher.admin.task.list_questions import Question
+from dispatcher.admin.task.pausing import pause_one, resume_one
+from dispatcher.admin.task.run_now import run_one
+from dispatcher.admin.task.skipping import skip_one
 from scheduling.models import ScheduledTask
 
 #: One request does it to no more: each is an edit of its own.
 MOST = 500
 
-_INHERITED: Any = TaskButtons
 Verb = Callable[[ScheduledTask], object]
 
 
-class ListActions(TaskButtons):
-    actions = (
-        *("run_now", "run_with", "pause", "resume", "skip_next", "duplicate"),
-        *_INHERITED.actions,
-    )
+@admin.action(description=gettext_lazy("Run now"), permissions=["run"])
+def run_now(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    verb = partial(run_one, model_admin, request)
+    return _each(request, queryset, questions.run, lambda tasks: verb)
 
-    def has_run_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("scheduling.run_scheduledtask")
 
-    @admin.action(description=gettext_lazy("Run now"), permissions=["run"])
-    def run_now(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        verb = partial(self.run_one, request)
-        return self._each(request, queryset, questions.run, lambda tasks: verb)
+@admin.action(description=gettext_lazy("Run now with other arguments"), permissions=["run"])
+def run_with(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    """Once: the page of the one that is selected asks for them."""
+    ids = list(queryset.values_list("pk", flat=True)[:2])
+    if len(ids) == 1:
+        return HttpResponseRedirect(reverse("admin:scheduling_scheduledtask_run", args=ids))
+    messages.error(request, _("Select exactly one: other arguments are given for one task."))
+    return None
 
-    @admin.action(description=gettext_lazy("Run now with other arguments"), permissions=["run"])
-    def run_with(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        """Once: the page of the one that is selected asks for them."""
-        found = list(queryset.values_list("pk", flat=True)[:2])
-        if len(found) == 1:
-            url = reverse("admin:scheduling_scheduledtask_run", args=found)
-            return HttpResponseRedirect(url)
-        messages.error(request, _("Select exactly one: other arguments are given for one task."))
+
+@admin.action(description=gettext_lazy("Pause"), permissions=["pause"])
+def pause(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    form = WhyForm(request.POST if "confirmed" in request.POST else None)
+    why = form.cleaned_data["why"] if form.is_valid() else ""
+    verb = partial(pause_one, model_admin, request, why=why)
+    return _each(request, queryset, questions.pause, lambda tasks: verb, form)
+
+
+@admin.action(description=gettext_lazy("Resume"), permissions=["pause"])
+def resume(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    verb = partial(resume_one, model_admin, request)
+    return _each(request, queryset, questions.resume, lambda tasks: verb)
+
+
+@admin.action(description=gettext_lazy("Skip next"), permissions=["skip"])
+def skip_next(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    return _each(request, queryset, questions.skip, partial(_skip_verb, model_admin, request))
+
+
+@admin.action(description=gettext_lazy("Duplicate"), permissions=["add"])
+def duplicate(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    verb = partial(duplicate_one, model_admin, request)
+    return _each(request, queryset, questions.duplicate, lambda tasks: verb)
+
+
+#: In the order of the menu.
+ACTIONS = (run_now, run_with, pause, resume, skip_next, duplicate)
+
+
+def _skip_verb(model_admin: Any, request: HttpRequest, tasks: Sequence[ScheduledTask]) -> Verb:
+    """Skips what the page has told, and nothing that has come to be the next run since."""
+    asked, next_slots = _asked_slots(request), questions.next_slots(tasks)
+
+    def skip(task: ScheduledTask) -> bool:
+        slot = next_slots.get(task.pk)
+        if slot is None:
+            return False
+        if asked.get(str(task.pk)) != slot.isoformat():
+            raise ValidationError(_("Its next run is another one by now."))
+        return skip_one(model_admin, request, task) is not None
+
+    return skip
+
+
+def _asked_slots(request: HttpRequest) -> dict[str, str]:
+    """The slots that the page has told of, by the ids of their tasks."""
+    try:
+        slots = json.loads(request.POST.get("slots", "{}"))
+    except ValueError:
+        return {}
+    return slots if isinstance(slots, dict) else {}
+
+
+# Asking and doing ---------------------------------------------------------------------------------
+
+
+def _each(
+    request: HttpRequest,
+    rows: Any,
+    question_of: Callable[[Sequence[ScheduledTask]], Question],
+    verb_of: Callable[[Sequence[ScheduledTask]], Verb],
+    form: Any = None,
+) -> HttpResponse | None:
+    """The page that asks; or, when its button was pressed, what was asked for, to each."""
+    tasks = list(rows[: MOST + 1])
+    if len(tasks) > MOST:
+        said = _("Select at most %(n)d at a time, for example by a filter.") % {"n": MOST}
+        messages.error(request, said)
         return None
-
-    @admin.action(description=gettext_lazy("Pause"), permissions=["pause"])
-    def pause(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        form = WhyForm(request.POST if "confirmed" in request.POST else None)
-        why = form.cleaned_data["why"] if form.is_valid() else ""
-        verb = partial(self.pause_one, request, why=why)
-        return self._each(request, queryset, questions.pause, lambda tasks: verb, form)
-
-    @admin.action(description=gettext_lazy("Resume"), permissions=["pause"])
-    def resume(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        verb = partial(self.resume_one, request)
-        return self._each(request, queryset, questions.resume, lambda tasks: verb)
-
-    @admin.action(description=gettext_lazy("Skip next"), permissions=["skip"])
-    def skip_next(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        return self._each(request, queryset, questions.skip, partial(self._skip_verb, request))
-
-    @admin.action(description=gettext_lazy("Duplicate"), permissions=["add"])
-    def duplicate(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-        verb = partial(self.duplicate_one, request)
-        return self._each(request, queryset, questions.duplicate, lambda tasks: verb)
-
-    def _skip_verb(self, request: HttpRequest, tasks: Sequence[ScheduledTask]) -> Verb:
-        """Skips what the page has told, and nothing that has come to be the next run since."""
-        asked, next_slots = _asked_slots(request), questions.next_slots(tasks)
-
-        def skip(task: ScheduledTask) -> bool:
-            slot = next_slots.get(task.pk)
-            if slot is None:
-                return False
-            if asked.get(str(task.pk)) != slot.isoformat():
-                raise ValidationError(_("Its next run is another one by now."))
-            return self.skip_one(request, task) is not None
-
-        return skip
-
-    # Asking and doing ---------------------------------------------------------------------------
-
-    def _each(
-        self,
-        request: HttpRequest,
-        rows: Any,
-        question_of: Callable[[Sequence[ScheduledTask]], Question],
-        verb_of: Callable[[Sequence[ScheduledTask]], Verb],
-        form: Any = None,
-    ) -> HttpResponse | None:
-        """The page that asks; or, when its button was pressed, what was asked for, to each."""
-        tasks = list(rows[: MOST + 1])
-        if len(tasks) > MOST:
-            said = _("Select at most %(n)d at a time, for example by a filter.") % {"n": MOST}
-            messages.error(request, said)
-            return None
-        question = question_of(tasks)
-        if "confirmed" not in request.POST or (form is not None and not form.is_valid()):
-            return _page(request, tasks, question, form)
-        verb = verb_of(tasks)
-        ends = [self.attempt(request, task, verb) for task in tasks]
-        question.tell(request, ends.count(True), ends.count(False))
-        return None
+    question = question_of(tasks)
+    if "confirmed" not in request.POST or (form is not None and not form.is_valid()):
+        return _page(request, tasks, question, form)
+    verb = verb_of(tasks)
+    ends = [attempt(request, task, verb) for task in tasks]
+    question.tell(request, ends.count(True), ends.count(False))
+    return None
 
 
 def _page(
@@ -127,11 +140,3 @@ def _page(
         back=request.get_full_path(),
         hidden=[("action", request.POST["action"]), *chosen, *question.hidden, ("confirmed", "1")],
     )
-
-
-def _asked_slots(request: HttpRequest) -> dict[str, str]:
-    try:
-        found = json.loads(request.POST.get("slots", "{}"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -158,8 +158,8 @@ def skip(tasks: Tasks) -> Question:
 def next_slots(tasks: Tasks) -> dict[int, datetime]:
     """The next run of each that has one, by id."""
     now, stopped = database_now(), current_stop() is not None
-    found = {task.pk: upcoming_or_problem(task, 1, now, stopped)[0] for task in tasks}
-    return {pk: slots[0] for pk, slots in found.items() if slots}
+    slots_of = {task.pk: upcoming_or_problem(task, 1, now, stopped)[0] for task in tasks}
+    return {pk: slots[0] for pk, slots in slots_of.items() if slots}
 
 
 def duplicate(tasks: Tasks) -> Question:

@@ -1,18 +1,61 @@
 """What the form would say if it were saved now: asked while a person types, and saves nothing.
 
-The errors are those of the form itself, so they are the very same that saving gives.
+The errors are those of the form itself, so they are the very same that saving gives; the next runs
+are those of `scheduling.words.preview`.
 """
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
+from django.core.exceptions import PermissionDenied
 from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext_lazy
 
 from dispatcher.admin.task import panels
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.registry import argument_text
 from scheduling.words import preview_of
+
+if TYPE_CHECKING:
+    from dispatcher.admin.task.admin import ScheduledTaskAdmin
+
+
+@admin.display(description=gettext_lazy("preview"))
+def preview(task: ScheduledTask | None) -> str:
+    """Where the form shows what it would do; without JavaScript, what is stored does."""
+    if task is None or task.pk is None:
+        url = reverse("admin:scheduling_scheduledtask_preview_new")
+        context = {"panel": panels.empty_runs_panel(), "url": url, "is_new": True}
+    else:
+        url = reverse("admin:scheduling_scheduledtask_preview", args=[task.pk])
+        context = {"panel": panels.stored_panel(task), "url": url, "is_new": False}
+    return render_to_string("dispatcher/panels/preview.html", context)
+
+
+def page(
+    model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask | None
+) -> HttpResponse:
+    """What saving the posted form would say, as JSON."""
+    fields = flatten_fieldsets(model_admin.get_fieldsets(request, task))
+    form_class = model_admin.get_form(request, task, change=task is not None, fields=fields)
+    return JsonResponse(answer(form_class(request.POST, instance=task), database_now()))
+
+
+def page_of_new(model_admin: "ScheduledTaskAdmin", request: HttpRequest) -> HttpResponse:
+    """The same for a scheduled task that is not there yet."""
+    if not model_admin.has_add_permission(request):
+        raise PermissionDenied
+    return page(model_admin, request, None)
+
+
+# What it says -------------------------------------------------------------------------------------
 
 #: Read as they were typed, not from `cleaned_data`: there the masks have become secrets.
 TYPED = ("task", "args", "kwargs", "cron_expression")

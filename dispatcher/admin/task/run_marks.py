@@ -1,20 +1,17 @@
-"""The newest runs of a scheduled task as a strip of ticks, and what they come to.
+"""The newest runs of a scheduled task as a strip of marks, and what they come to.
 
-A tick differs from others by its colour, its height and its form. Of the links of a strip one is
+A mark differs from others by its colour, its height and its form. Of the links of a strip one is
 reached by the tabulator key, and the others from there by the arrow keys (ticks.js).
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import escape, format_html
 from django.utils.safestring import mark_safe
-from django.utils.translation import get_language, gettext_lazy, ngettext
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
 from dispatcher.models import Status
@@ -26,26 +23,7 @@ from scheduling.words import duration_text, moment_text
 GOOD = 90
 
 
-class TickColumns(admin.ModelAdmin):  # type: ignore[type-arg]  # no generic at run time
-    """The column that tells what became of a task: its rows have a `record`."""
-
-    class Media:
-        js = ("dispatcher/ticks.js",)
-
-    @admin.display(description=gettext_lazy("newest runs"))
-    def ticks(self, task: Any) -> str:
-        record: Record = task.record
-        return format_html("{}{}", strip(task, record), _facts(record))
-
-    def get_list_display(self, request: HttpRequest) -> Any:
-        """Runs are shown to those who may see them."""
-        names = super().get_list_display(request)
-        if request.user.has_perm("dispatcher.view_taskrun"):
-            return names
-        return [name for name in names if name != "ticks"]
-
-
-def _facts(record: Record) -> str:
+def facts(record: Record) -> str:
     """The share of runs that succeeded, never rounded up to a hundred, and the median duration."""
     if not record.worked:
         return ""
@@ -70,8 +48,8 @@ def strip(task: ScheduledTask, record: Record) -> str:
     shown = record.shown
     base = reverse("admin:dispatcher_taskrun_change", args=["0"])
     labels = _labels(get_language())
-    links = [_tick(run, task.timezone, base, labels) for run in shown[:-1]]
-    links.append(_tick(shown[-1], task.timezone, base, labels, tab=0))
+    links = [_mark(run, task.timezone, base, labels) for run in shown[:-1]]
+    links.append(_mark(shown[-1], task.timezone, base, labels, tab=0))
     return format_html(
         '<span class="mh-ticks" role="group" aria-label="{}">{}</span>',
         _summary(shown),
@@ -85,7 +63,7 @@ def _labels(language: str | None) -> Mapping[str, str]:
     return {status.value: str(escape(status.label)) for status in Status}
 
 
-def _tick(run: Newest, zone: str, base: str, labels: Mapping[str, str], tab: int = -1) -> str:
+def _mark(run: Newest, zone: str, base: str, labels: Mapping[str, str], tab: int = -1) -> str:
     facts = [labels.get(run.status) or escape(run.status)]
     facts.append(moment_text(run.scheduled_for, zone)[:16])
     if run.duration is not None:

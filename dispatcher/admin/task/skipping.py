@@ -1,128 +1,79 @@
-"""The pages that skip the next slot of a scheduled task, and that take this back."""
+"""Skip the next slot of a scheduled task, and take this back: the pages that ask."""
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from dispatcher.admin.kit.asking import ask
-from dispatcher.admin.task.form_admin import ScheduledTaskAdmin
-from dispatcher.admin.task.runs_page import skipped_slots
+from dispatcher.admin.kit.row_pages import Link, may, page_url
+from dispatcher.admin.task.asking import ask, back_to
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import current_stop
 from scheduling.words import moment_text, upcoming_or_problem
 
-
-class SkipButtons(ScheduledTaskAdmin):
-    """The admin of scheduled tasks, with slots that are skipped by hand."""
-
-    def get_urls(self) -> list[URLPattern]:
-        pages = {"skip": self.skip_view, "unskip": self.unskip_view}
-        return [
-            *(self.page_url(name, view, "GET", "HEAD", "POST") for name, view in pages.items()),
-            *super().get_urls(),
-        ]
-
-    def ask(self, request: HttpRequest, task: ScheduledTask, **question: Any) -> HttpResponse:
-        back = reverse("admin:scheduling_scheduledtask_change", args=[task.pk])
-        return ask(request, task, back=back, **question)
-
-    def has_skip_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("scheduling.skip_scheduledtask")
-
-    def skip_one(self, request: HttpRequest, task: ScheduledTask) -> datetime | None:
-        """Skip its next run, and return the slot; None where there is none."""
-        slot = task.skip_next(by=request.user)
-        if slot is not None:
-            self.log_change(request, task, [{"changed": {"fields": ["skip_slots"]}}])
-        return slot
-
-    # Skip next ----------------------------------------------------------------------------------
-
-    def skip_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        task = self.task_for(request, pk, self.has_skip_permission(request))
-        slots, problem = upcoming_or_problem(task, 2, database_now(), current_stop() is not None)
-        meant = request.POST.get("confirmed")  # the slot that the person was asked about
-        has_passed = bool(slots) and meant not in (None, slots[0].isoformat())
-        if slots and (request.method != "POST" or has_passed):
-            return self.ask(
-                request,
-                task,
-                title=_("Skip its next run?"),
-                says=what_skip_does(task, [moment_text(slot, task.timezone) for slot in slots]),
-                yes=_("Yes, skip it"),
-                more={"confirmed": slots[0].isoformat()},
-            )
-        skipped = self.skip_one(request, task) if request.method == "POST" else None
-        if skipped is None:
-            messages.warning(request, problem or _("It has no run to come that could be skipped."))
-        else:
-            texts = {"name": task.name, "time": moment_text(skipped, task.timezone)}
-            messages.success(request, _("“%(name)s” will not run at %(time)s.") % texts)
-        return self.back_to(task)
-
-    # Do not skip --------------------------------------------------------------------------------
-
-    @admin.display(description=gettext_lazy("skipped by hand"))
-    def skipped(self, task: ScheduledTask) -> str:
-        """The slots to come that will not run."""
-        return ", ".join(moment_text(slot, task.timezone) for slot in _to_come(task))
-
-    def get_fieldsets(self, request: HttpRequest, obj: ScheduledTask | None = None) -> Any:
-        """`skipped` only where there is one."""
-        fieldsets = super().get_fieldsets(request, obj)
-        if obj is None or _to_come(obj):
-            return fieldsets
-        (title, options), *others = fieldsets
-        fields = tuple(name for name in options["fields"] if name != "skipped")
-        return ((title, {**options, "fields": fields}), *others)
-
-    def unskip_links(self, request: HttpRequest, task: ScheduledTask) -> list[tuple[str, str]]:
-        """For each slot that is skipped the page that takes this back, with what it says."""
-        if not self.has_skip_permission(request):
-            return []
-        url = reverse("admin:scheduling_scheduledtask_unskip", args=[task.pk])
-        return [
-            (
-                f"{url}?{urlencode({'slot': slot.isoformat()})}",
-                _("Do not skip %(time)s") % {"time": moment_text(slot, task.timezone)[:16]},
-            )
-            for slot in _to_come(task)
-        ]
-
-    def unskip_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Of the slot in the address: `?slot=2026-11-21T09:00:00+00:00`."""
-        task = self.task_for(request, pk, self.has_skip_permission(request))
-        asked = request.GET.get("slot", "")
-        slots = [s for s in skipped_slots(task, database_now()) if s.isoformat() == asked]
-        texts = {"name": task.name, "time": moment_text(next(iter(slots), None), task.timezone)}
-        if slots and request.method != "POST":
-            return self.ask(
-                request,
-                task,
-                title=_("Let it run after all?"),
-                says=[_("“%(name)s” was to be skipped at %(time)s. It will run then.") % texts],
-                yes=_("Yes, do not skip it"),
-            )
-        if slots and task.unskip(slots[0], by=request.user):
-            self.log_change(request, task, [{"changed": {"fields": ["skip_slots"]}}])
-            messages.success(request, _("“%(name)s” will run at %(time)s.") % texts)
-        else:
-            messages.warning(request, _("This slot is not skipped, or it has passed."))
-        return self.back_to(task)
+if TYPE_CHECKING:
+    from dispatcher.admin.task.admin import ScheduledTaskAdmin
 
 
-def _to_come(task: Any) -> list[datetime]:
-    return skipped_slots(task, getattr(task, "read_at", None) or database_now())
+def slots_skipped_by_hand(task: ScheduledTask, now: datetime | None = None) -> list[datetime]:
+    """The slots to come that are skipped by hand, in order; after `now`, or after the time at which
+    the task was read."""
+    now = now or getattr(task, "read_at", None) or database_now()
+    try:
+        slots = [datetime.fromisoformat(text) for text in task.skip_slots]
+        return sorted(slot for slot in slots if slot > now)
+    except (TypeError, ValueError):  # raw SQL
+        return []
 
 
-def what_skip_does(task: ScheduledTask, times: list[str]) -> list[str]:
+# Skip next ----------------------------------------------------------------------------------------
+
+
+def skip_one(
+    model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
+) -> datetime | None:
+    """Skip its next run, and return the slot; None where there is none."""
+    slot = task.skip_next(by=request.user)
+    if slot is not None:
+        _log(model_admin, request, task)
+    return slot
+
+
+def _log(model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask) -> None:
+    model_admin.log_change(request, task, [{"changed": {"fields": ["skip_slots"]}}])
+
+
+def skip_page(
+    model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
+) -> HttpResponse:
+    """A GET asks. A POST skips the slot that the person was asked about, or the next one if it
+    names none; where that has passed, it asks anew."""
+    slots, problem = upcoming_or_problem(task, 2, database_now(), current_stop() is not None)
+    meant = request.POST.get("confirmed")
+    has_passed = bool(slots) and meant not in (None, slots[0].isoformat())
+    if slots and (request.method != "POST" or has_passed):
+        return ask(
+            request,
+            task,
+            title=_("Skip its next run?"),
+            says=_what_skip_does(task, [moment_text(slot, task.timezone) for slot in slots]),
+            yes=_("Yes, skip it"),
+            more={"confirmed": slots[0].isoformat()},
+        )
+    skipped = skip_one(model_admin, request, task) if request.method == "POST" else None
+    if skipped is None:
+        messages.warning(request, problem or _("It has no run to come that could be skipped."))
+    else:
+        texts = {"name": task.name, "time": moment_text(skipped, task.timezone)}
+        messages.success(request, _("“%(name)s” will not run at %(time)s.") % texts)
+    return back_to(task)
+
+
+def _what_skip_does(task: ScheduledTask, times: list[str]) -> list[str]:
     says = [
         _("“%(name)s” will not run at %(time)s.") % {"name": task.name, "time": times[0]},
         _("The slot is kept in the history as skipped, with the reason."),
@@ -130,3 +81,46 @@ def what_skip_does(task: ScheduledTask, times: list[str]) -> list[str]:
     if len(times) > 1:
         says.append(_("After that it runs at %(time)s.") % {"time": times[1]})
     return says
+
+
+# Do not skip --------------------------------------------------------------------------------------
+
+
+def unskip_links(
+    model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
+) -> list[Link]:
+    """For each slot that is skipped the page that takes this back, with what it says."""
+    if not may(model_admin, request, "skip"):
+        return []
+    url = page_url(model_admin, "unskip", task)
+    return [
+        (
+            f"{url}?{urlencode({'slot': slot.isoformat()})}",
+            _("Do not skip %(time)s") % {"time": moment_text(slot, task.timezone)[:16]},
+        )
+        for slot in slots_skipped_by_hand(task)
+    ]
+
+
+def unskip_page(
+    model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
+) -> HttpResponse:
+    """Of the slot in the address: `?slot=2026-11-21T09:00:00+00:00`."""
+    asked = request.GET.get("slot", "")
+    slots = slots_skipped_by_hand(task, database_now())
+    slot = next((slot for slot in slots if slot.isoformat() == asked), None)
+    texts = {"name": task.name, "time": moment_text(slot, task.timezone)}
+    if slot is not None and request.method != "POST":
+        return ask(
+            request,
+            task,
+            title=_("Let it run after all?"),
+            says=[_("“%(name)s” was to be skipped at %(time)s. It will run then.") % texts],
+            yes=_("Yes, do not skip it"),
+        )
+    if slot is not None and task.unskip(slot, by=request.user):
+        _log(model_admin, request, task)
+        messages.success(request, _("“%(name)s” will run at %(time)s.") % texts)
+    else:
+        messages.warning(request, _("This slot is not skipped, or it has passed."))
+    return back_to(task)

@@ -132,7 +132,3 @@ class RunDetailSerializer(RunSerializer):
         )
         read_only_fields = fields
         ref_name = "RunDetail"
-
-
-#: What only the detail shows, and may be large.
-LARGE = ("args", "kwargs", "result", "exception", "traceback", "log")

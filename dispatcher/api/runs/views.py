@@ -22,8 +22,9 @@ from dispatcher.api.kernel.strict import NothingSerializer
 from dispatcher.api.runs import examples
 from dispatcher.api.runs.filters import RunFilters
 from dispatcher.api.runs.requests import ArgumentsSerializer, RunTaskSerializer
-from dispatcher.api.runs.serializers import LARGE, RunDetailSerializer, RunSerializer
+from dispatcher.api.runs.serializers import RunDetailSerializer, RunSerializer
 from dispatcher.models import TaskRun
+from dispatcher.models.run import LARGE
 
 
 def listed(rows: "QuerySet[TaskRun]") -> "QuerySet[TaskRun]":

@@ -110,7 +110,7 @@ def test_what_is_imported_is_planned_and_on_record(admin_client):
 def test_a_change_is_an_edit_of_the_changed_columns_on_record(admin_client):
     task = job("Report", description="old", owner="ada")
     page = upload(admin_client, "name,interval_seconds,description\nREPORT,7200,new\n")
-    (row,) = page.context["outcome"].planned
+    (row,) = page.context["outcome"].accepted
     assert (row.kind, [(c.name, c.old, c.new) for c in row.changes]) == (
         "changed",
         [
@@ -308,7 +308,7 @@ def test_what_others_changed_meanwhile_is_shown_before_it_is_overwritten(admin_c
     ScheduledTask.objects.filter(pk=task.pk).update(description="theirs")
     again = confirm(admin_client, page)
     assert "Somebody changed something meanwhile." in again.content.decode()
-    assert again.context["outcome"].planned[0].changes[0].old == "theirs"
+    assert again.context["outcome"].accepted[0].changes[0].old == "theirs"
     task.refresh_from_db()
     assert task.description == "theirs"
     confirm(admin_client, again)

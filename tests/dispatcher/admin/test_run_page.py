@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from dispatcher.admin.run import page as run_page
+from dispatcher.admin.run import attempts, life, texts
 from dispatcher.models import RunAttempt, TaskRun
 from scheduling.database import database_now
 from scheduling.registry.masking import MASK
@@ -42,7 +42,7 @@ def attempt(run, number, start, end, **columns):
 
 
 def life_of(run, now=NOW + timedelta(hours=1)):
-    found = run_page.phases(run, run_page.attempts_of(run), now)
+    found = life.phases(run, attempts.attempts_of(run), now)
     return [(phase.kind, (phase.end - phase.start) / SECOND) for phase in found]
 
 
@@ -85,14 +85,14 @@ def test_a_run_that_waits_for_its_next_attempt_is_not_running():
 def test_short_phases_can_be_seen_and_all_fit_on_the_strip():
     day = timedelta(days=1)
     found = [
-        run_page.Phase("ahead", "a", NOW, NOW + day),
-        run_page.Phase("running", "b", NOW + day, NOW + day + timedelta(milliseconds=1)),
+        life.Phase("ahead", "a", NOW, NOW + day),
+        life.Phase("running", "b", NOW + day, NOW + day + timedelta(milliseconds=1)),
     ]
-    places = [(float(x), float(width)) for _phase, x, width in run_page.strip(found)]
+    places = [(float(x), float(width)) for _phase, x, width in life.strip(found)]
     assert places[0][0] == 0
-    assert places[1][1] >= run_page.LEAST
-    assert sum(places[1]) == pytest.approx(run_page.WIDTH)
-    assert run_page.strip([]) == []
+    assert places[1][1] >= life.LEAST
+    assert sum(places[1]) == pytest.approx(life.WIDTH)
+    assert life.strip([]) == []
 
 
 def test_the_steps_are_in_their_order_with_the_time_between(admin_client):
@@ -103,7 +103,7 @@ def test_the_steps_are_in_their_order_with_the_time_between(admin_client):
         published_at=NOW - 58 * SECOND,
         late=timedelta(seconds=0.25),
     )
-    assert [(step, after, note) for step, _time, after, note in run_page.steps(run)] == [
+    assert [(step, after, note) for step, _time, after, note in life.steps(run)] == [
         ("planned", "", ""),
         ("published", "+ 2 s", "handed to the broker"),
         ("scheduled for", "+ 58 s", ""),
@@ -169,7 +169,7 @@ def test_each_attempt_has_its_traceback_and_its_log(admin_client):
 
 
 def test_the_frames_of_libraries_are_set_back():
-    block = run_page.traceback_block(
+    block = texts.traceback_block(
         "Traceback (most recent call last):\n"
         '  File "/x/site-packages/celery/trace.py", line 1, in run\n'
         "    return run()\n"

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from dispatcher.admin.task import runs_page
+from dispatcher.admin.task import run_plots, runs_page
 from dispatcher.models import TaskRun
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
@@ -71,8 +71,8 @@ def test_a_task_without_runs_has_a_page(admin_client):
 def test_outcomes_are_in_bars_of_a_width_that_fits(span, step):
     task = job()
     runs = [run_at(NOW, task), run_at(NOW + span / 2, task, "failed"), run_at(NOW + span, task)]
-    found = runs_page.outcomes(runs, "Asia/Shanghai")
-    assert len(found.bars) <= runs_page.BARS
+    found = run_plots.outcomes(runs, "Asia/Shanghai")
+    assert len(found.bars) <= run_plots.BARS
     assert sum(sum(counts) for _label, counts in found.rows) == 3
     if step == DAY:  # from midnight on the clock of the job
         assert found.first == "2026-11-20"

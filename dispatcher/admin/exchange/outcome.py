@@ -1,4 +1,4 @@
-"""What an import would do, or did, as a page tells it: row by row, in words."""
+"""The outcome of an import, planned or done, as a page tells it: row by row, in words."""
 
 import hashlib
 from collections import Counter
@@ -23,7 +23,7 @@ _SALT = "scheduling.import"
 
 
 @dataclass(frozen=True)
-class Planned:
+class Accepted:
     """What becomes of one row of a file: `new`, `changed` or `unchanged`."""
 
     number: int
@@ -44,16 +44,19 @@ class Refused:
 
 @dataclass(frozen=True)
 class Outcome:
-    planned: list[Planned]
+    """What becomes of the rows of a file: all of them are accepted, or nothing is imported."""
+
+    accepted: list[Accepted]
     refused: list[Refused]
 
     @property
     def counts(self) -> Counter[str]:
-        return Counter(row.kind for row in self.planned)
+        return Counter(row.kind for row in self.accepted)
 
     @property
-    def told(self) -> list[Planned]:
-        return [row for row in self.planned if row.kind != "unchanged"]
+    def told(self) -> list[Accepted]:
+        """The rows that change something."""
+        return [row for row in self.accepted if row.kind != "unchanged"]
 
     @property
     def digest(self) -> str:
@@ -70,12 +73,12 @@ def run(name: str, content: bytes, *, dry: bool) -> tuple[Outcome, Result]:
     )
     for problem in result.base_errors:  # ours: what a file may have is told row by row
         raise problem.error
-    return Outcome(_planned(result), _refused(result, dataset["name"])), result
+    return Outcome(_accepted(result), _refused(result, dataset["name"])), result
 
 
-def _planned(result: Result) -> list[Planned]:
+def _accepted(result: Result) -> list[Accepted]:
     rows = (row for row in result.rows if not (row.errors or row.validation_error))
-    return [_plan(number, row) for number, row in enumerate(rows, 1)]
+    return [_accept(number, row) for number, row in enumerate(rows, 1)]
 
 
 _KINDS = {
@@ -85,29 +88,31 @@ _KINDS = {
 }
 
 
-def _plan(number: int, row: Any) -> Planned:
+def _accept(number: int, row: Any) -> Accepted:
     task, kind = row.instance, _KINDS[row.import_type]
     if kind == "new":
         given = differences.field_changes(ScheduledTask(), task)
-        found = [replace(change, old="") for change in given if change.new]
+        changes = [replace(change, old="") for change in given if change.new]
     else:
-        found = differences.field_changes(row.original, task)
+        changes = differences.field_changes(row.original, task)
     advice = "" if kind == "unchanged" else task_advice(task.task)
-    return Planned(number, task.name, kind, found, advice)
+    return Accepted(number, task.name, kind, changes, advice)
 
 
 def _refused(result: Result, names: Sequence[Any]) -> list[Refused]:
     """Number as in the file, the heads not counted."""
-    found = {row.number: _errors(row.error) for row in result.invalid_rows}
+    errors_of = {row.number: _errors(row.error) for row in result.invalid_rows}
     for row in result.error_rows:
-        found[row.number] = [("", str(error.error)) for error in row.errors]
-    rows = ((n, names[n - 1], errors) for n, errors in sorted(found.items()))
+        errors_of[row.number] = [("", str(error.error)) for error in row.errors]
+    rows = ((n, names[n - 1], errors) for n, errors in sorted(errors_of.items()))
     return [Refused(n, name if isinstance(name, str) else "", errors) for n, name, errors in rows]
 
 
 def _errors(error: ValidationError) -> list[tuple[str, str]]:
-    found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-    return [(_label(name), text) for name, texts in found.items() for text in dict.fromkeys(texts)]
+    messages = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+    return [
+        (_label(name), text) for name, texts in messages.items() for text in dict.fromkeys(texts)
+    ]
 
 
 def _label(name: str) -> str:
