@@ -55,7 +55,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "scheduling/schedules/zones.py": ("schedules", "cron", "clock_changes"),
     "scheduling/schedules/wall_clock.py": ("cron", "schedules"),
     "scheduling/schedules/cron.py": ("schedules", "clock_changes"),
-    "scheduling/schedules/clock_changes.py": ("preview",),
+    "scheduling/schedules/clock_changes.py": ("preview", "task_preview"),
     "scheduling/registry/masking.py": ("run_log",),
     "dispatcher/api/kernel/permissions.py": ("api_permissions", "access"),
 }

@@ -13,7 +13,7 @@ from dispatcher.models import TaskRun
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import Stop, pause_everything
-from tests.dispatcher.admin.test_task_form import as_shown
+from tests.dispatcher.admin.pages import as_shown
 from tests.dispatcher.rows import OK, job, run_at
 
 pytestmark = pytest.mark.django_db

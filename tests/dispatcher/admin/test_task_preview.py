@@ -13,10 +13,10 @@ from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.registry.masking import MASK
 from scheduling.words import preview_of
-from tests.dispatcher.admin.test_task_form import (
+from tests.dispatcher.admin.bad_input import BAD
+from tests.dispatcher.admin.pages import (
     ADD,
     ADD_PAGE,
-    BAD,
     GOOD,
     LIST,
     VIEW,

@@ -1,15 +1,13 @@
-"""The admin of runs, and what it adds to the admin of scheduled tasks."""
+"""The admin of runs: its list, its pages, and who may do what to them."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-import dispatcher
 from dispatcher.admin.kit.read_only import CappedPaginator
 from dispatcher.admin.run import search as run_search
 from dispatcher.models import RunAttempt, Status, TaskRun, Tick, Worker
@@ -17,153 +15,20 @@ from dispatcher.models.run import run_id_at
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.registry.masking import MASK
+from tests.dispatcher.admin.pages import (
+    ADD,
+    NOW,
+    OK,
+    RUNS,
+    job,
+    make_run,
+    messages_of,
+    page_of,
+)
 
 pytestmark = pytest.mark.django_db
 
-ADD = "tests.integration.tasks_app.tasks.add"
-OK = "tests.integration.tasks_app.tasks.ok"
-
-TASKS = "/admin/scheduling/scheduledtask/"
-RUNS = "/admin/dispatcher/taskrun/"
-NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: <b>no</b>'
-
-
-def page_of(row):
-    return reverse(f"admin:{row._meta.label_lower.replace('.', '_')}_change", args=[row.pk])
-
-
-def job(name="job", task=OK, **options):
-    return ScheduledTask.objects.create_interval(name, task, 3600, **options)
-
-
-def make_run(task=None, status="succeeded", at=NOW, task_name=OK, **columns):
-    """A run as the stages would have left it."""
-    started = None if status in ("planned", "published", "missed", "skipped") else at
-    ended = status not in ("planned", "published", "running", "retrying")
-    defaults = {
-        "scheduled_task": task,
-        "name": task.name if task else "loose",
-        "task": task_name,
-        "revision": task and task.revision,
-        "status": status,
-        "scheduled_for": at,
-        "start_at": at,
-        "planned_at": at - timedelta(seconds=60),
-        "started_at": started and started + timedelta(milliseconds=120),
-        "finished_at": at + timedelta(seconds=3.62) if ended else None,
-        "attempt": 1 if started else 0,
-    }
-    return TaskRun.objects.create(**defaults | columns)
-
-
-def messages_of(response):
-    return [str(message) for message in response.context["messages"]]
-
-
-# What is added to scheduled tasks -----------------------------------------------------------------
-
-
-def test_the_page_shows_the_newest_runs_and_links_to_all(admin_client):
-    task = job()
-    made = [make_run(task, at=NOW + timedelta(hours=n)) for n in range(7)]
-    html = admin_client.get(page_of(task)).content.decode()
-    listed = [f'{page_of(run)}"><span class="mh-badge' in html for run in made]
-    assert listed == [False] * 2 + [True] * 5
-    ticks = [f'mh-succeeded" href="{page_of(run)}"' in html for run in made]
-    assert ticks == [True] * 7
-    every = f"{RUNS}?scheduled_task__id__exact={task.pk}"
-    assert every in html
-    other = make_run(job("other"))
-    listed = admin_client.get(every).context["cl"].result_list
-    assert {run.pk for run in listed} >= {run.pk for run in made}
-    assert other.pk not in {run.pk for run in listed}
-
-
-def test_a_new_job_shows_no_runs_section(admin_client):
-    assert "newest runs" not in admin_client.get(f"{TASKS}add/").content.decode().lower()
-
-
-# Run now ------------------------------------------------------------------------------------------
-
-
-def act(client, action, *tasks):
-    """Choose the action, and say yes to its question."""
-    chosen = [task.pk for task in tasks]
-    data = {"action": action, "_selected_action": chosen, "confirmed": "1"}
-    return client.post(TASKS, data, follow=True)
-
-
-def test_jobs_are_run_from_the_list_in_the_name_of_the_user(admin_client):
-    tasks = [job("a"), job("b")]
-    tasks[1].pause()
-    assert "2 runs started." in messages_of(act(admin_client, "run_now", *tasks))
-    made = TaskRun.objects.filter(trigger="manual")
-    assert {run.name for run in made} == {"a", "b"}
-    assert {(run.triggered_by, run.triggered_via) for run in made} == {("admin", "admin")}
-
-
-def test_a_row_that_cannot_run_is_told_by_name_and_the_others_run(admin_client, monkeypatch):
-    real = dispatcher.runs.run_now
-
-    def breaks_for_one(task, **options):
-        if task.name == "bad":
-            raise RuntimeError("the dog ate it")
-        return real(task, **options)
-
-    monkeypatch.setattr("dispatcher.runs.run_now", breaks_for_one)
-    said = messages_of(act(admin_client, "run_now", job("bad"), job("good")))
-    assert "“bad”: the dog ate it" in said
-    assert "1 run started." in said
-    assert [run.name for run in TaskRun.objects.filter(trigger="manual")] == ["good"]
-
-
-def test_the_button_runs_it_links_the_run_and_notes_it_in_the_log(admin_client):
-    task = job("<i>job</i>")
-    response = admin_client.post(f"{TASKS}{task.pk}/run/", follow=True)
-    run = TaskRun.objects.get(trigger="manual")
-    (said,) = messages_of(response)
-    assert page_of(run) in said
-    assert "“&lt;i&gt;job&lt;/i&gt;” runs now." in said
-    assert LogEntry.objects.get(object_id=str(task.pk)).get_change_message() == "Run now."
-
-
-@pytest.mark.parametrize("permissions", [[], ["view_scheduledtask"], ["run_scheduledtask"]])
-def test_to_run_takes_the_permission_to_see_and_to_run(login, permissions):
-    task = job()
-    client = login(*permissions)
-    assert client.post(f"{TASKS}{task.pk}/run/").status_code == 403
-    act(client, "run_now", task)
-    assert not TaskRun.objects.filter(trigger="manual").exists()
-
-
-def test_with_both_permissions_it_runs(login):
-    task = job()
-    client = login("view_scheduledtask", "run_scheduledtask")
-    assert client.post(f"{TASKS}{task.pk}/run/").status_code == 302
-    act(client, "run_now", task)
-    assert TaskRun.objects.filter(trigger="manual").count() == 2
-
-
-# Deleting -----------------------------------------------------------------------------------------
-
-
-def test_to_delete_a_job_with_many_runs_lists_none_of_them_and_keeps_them(admin_client):
-    task = job("gone")
-    runs = [make_run(task) for _ in range(30)]
-    with CaptureQueriesContext(connection) as captured:
-        question = admin_client.get(f"{TASKS}{task.pk}/delete/").content.decode()
-    assert not any(str(run.pk) in question for run in runs)
-    assert not any(
-        "dispatcher_taskrun" in query["sql"] and "LIMIT 1)" not in query["sql"]
-        for query in captured
-    )
-    admin_client.post(f"{TASKS}{task.pk}/delete/", {"post": "yes"})
-    assert not ScheduledTask.objects.exists()
-    assert TaskRun.objects.filter(pk__in=[run.pk for run in runs], name="gone").count() == 30
-    html = admin_client.get(page_of(runs[0])).content.decode()
-    assert "It is deleted." in html
-
 
 # The list of runs ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from scheduling.models import ScheduledTask
 from scheduling.registry.masking import MASK
 from scheduling.trail import acting
-from tests.dispatcher.admin.test_task_form import ADD_PAGE, LIST, as_shown, page_of, submit
+from tests.dispatcher.admin.pages import ADD_PAGE, LIST, as_shown, page_of, submit
 
 pytestmark = pytest.mark.django_db
 
