@@ -207,8 +207,26 @@ def _check_readable(task: ScheduledTask) -> None:
         raise ValidationError({error.field: schedule_error(error)}) from error
 
 
-@retry_contention
 def _start(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
+    for run in runs[:1]:  # the others have the same definition
+        _check_sendable(run)
+    return _insert(runs, now)
+
+
+def _check_sendable(run: TaskRun) -> None:
+    """A definition, or an ended run, may be older than a rule."""
+    if queue := registry.queue_problem(run.queue):
+        raise _refusal("queue", queue.sentence, queue.code)
+    _refuse_unsendable(run.args, run.kwargs)
+
+
+def _refuse_unsendable(args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    for wrong in registry.argument_problems(list(args), kwargs):
+        raise _refusal(wrong.field, wrong.sentence, wrong.code)
+
+
+@retry_contention
+def _insert(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
     with transaction.atomic():
         TaskRun.objects.bulk_create(runs, batch_size=500)
         after_commit(publisher.publish_or_leave, runs, now)
@@ -227,16 +245,12 @@ def _replace_arguments(
 
 
 def _check_arguments(task: str, args: Sequence[Any], kwargs: Any) -> None:
-    from scheduling.edits import json_problem
-
     if not isinstance(args, (list, tuple)):
         raise _refusal("args", _("Give a JSON list, for example [1, 2]."), "wrong_shape")
     if not isinstance(kwargs, dict):
         message = _('Give a JSON object, for example {"region": "eu"}.')
         raise _refusal("kwargs", message, "wrong_shape")
-    for field, value in (("args", list(args)), ("kwargs", kwargs)):
-        if problem := json_problem(value):
-            raise _refusal(field, problem, "not_json")
+    _refuse_unsendable(args, kwargs)
     if problem := registry.binding_error(task, args, kwargs):
         raise _refusal("kwargs" if kwargs else "args", problem, "arguments")
 

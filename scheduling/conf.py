@@ -1,4 +1,5 @@
-"""What a `SCHEDULER_*` setting is, and those of the REST API. `dispatcher/conf.py` lists them all.
+"""What a `SCHEDULER_*` setting is, and those of this app and the REST API; `dispatcher/conf.py` has
+all of them.
 
 A Django project sets them in its settings; this repository's own reads them from the environment.
 """
@@ -40,4 +41,11 @@ API_CHANGES_PER_MINUTE = Setting(
     "How many other requests, each of which may start work, in a minute; 0 is no limit.",
 )
 
-SETTINGS = (API_READS_PER_MINUTE, API_CHANGES_PER_MINUTE)
+ARGUMENTS_KIB = Setting(
+    "SCHEDULER_ARGUMENTS_KIB",
+    64,
+    "KiB",
+    "How large the arguments of a run may be as JSON: a broker and each worker hold many of them.",
+)
+
+SETTINGS = (ARGUMENTS_KIB, API_READS_PER_MINUTE, API_CHANGES_PER_MINUTE)

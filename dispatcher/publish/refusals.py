@@ -13,7 +13,8 @@ logger = logging.getLogger(__name__)
 
 def refuse_unsendable(run: TaskRun) -> bool:
     """End a run that would harm others on its way to a worker; whether it did."""
-    problem = registry.queue_problem(run.queue)
+    queue = registry.queue_problem(run.queue)
+    problem = queue or registry.argument_problem(run.args, run.kwargs)
     if problem is not None:
         refuse(run, problem.sentence)
     return problem is not None

@@ -14,6 +14,7 @@ from billiard.einfo import ExceptionInfo
 from celery import current_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DEFAULT_DB_ALIAS, connection
+from kombu.exceptions import DecodeError
 
 from dispatcher.models import Status
 from dispatcher.models.verbs import End
@@ -149,7 +150,9 @@ def on_unknown(sender: Any = None, name: str = "", message: Any = None, **signal
 
 
 def on_rejected(sender: Any = None, message: Any = None, exc: Any = None, **signal: Any) -> None:
-    _refuse(message, "message_rejected", error=storable_text(repr(exc))[:500])
+    # What cannot be decoded says so with the arguments, secrets and all.
+    error = type(exc).__name__ if isinstance(exc, DecodeError) else repr(exc)
+    _refuse(message, "message_rejected", error=storable_text(error)[:500])
 
 
 def _refuse(message: Any, reason: str, **params: Any) -> None:

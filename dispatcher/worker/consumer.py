@@ -1,7 +1,9 @@
-"""A consumer that survives a broker restart."""
+"""A consumer that survives a broker restart, and tells of messages that it cannot take."""
 
 import logging
+from typing import Any
 
+from celery import signals
 from celery.worker.consumer import Consumer
 
 logger = logging.getLogger(__name__)
@@ -24,3 +26,31 @@ class ResilientConsumer(Consumer):
                 extra={"action": "broker_reconnect"},
             )
             self.connection = None
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """As Celery's, which would log the body and the secrets in it."""
+        if not self._refuse(message, exc):
+            super().on_invalid_task(body, message, exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """As Celery's, which tells nobody, so that the run would be sent again for ever."""
+        if not self._refuse(message, exc):
+            super().on_decode_error(message, exc)
+
+    def _refuse(self, message: Any, exc: Exception) -> bool:
+        """Drop the message of a run, and let the listeners of `task_rejected` end the run; whether
+        it is one of a run."""
+        from dispatcher.worker.gate import run_id_of  # imports models: not before a worker starts
+
+        run_id = run_id_of(dict(message.headers or {}))
+        if run_id is None:
+            return False
+        logger.error(
+            "The message of run %s is refused: %s",
+            run_id,
+            type(exc).__name__,
+            extra={"action": "message_refused", "run": str(run_id)},
+        )
+        message.reject_log_error(logger, self.connection_errors)
+        signals.task_rejected.send(sender=self, message=message, exc=exc)
+        return True

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from billiard.exceptions import WorkerLostError
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, InvalidTaskError, Reject, Retry
 from celery.worker.request import Request
 from django.db import connection
 
@@ -14,15 +14,25 @@ from dispatcher.signals import announce
 from dispatcher.worker import holding, overlap, record
 from dispatcher.worker.gate import attempt_of, run_id_of
 from dispatcher.worker.stored_values import describe_exception
+from scheduling import registry
 
 
 class RunRequest(Request):
     """Sees what happens to a pool child: killed, out of time, terminated. Rare events only; it
     runs in the event loop."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if run_id_of(self.request_dict) is not None:
+    def __init__(self, message: Any, **options: Any) -> None:
+        """Refuse at receipt what would kill the pool child that gets it, and the next one, and so
+        on: RabbitMQ delivers a message of a dead worker again without asking us.
+
+        Celery answers `InvalidTaskError` with a rejected message and `task_rejected`.
+        """
+        super().__init__(message, **options)
+        said = self.request_dict
+        if run_id_of(said) is not None:
+            problem = registry.argument_problem(said["args"], said["kwargs"])
+            if problem is not None:
+                raise InvalidTaskError(problem.sentence)
             holding.received(self)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:

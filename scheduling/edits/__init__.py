@@ -16,7 +16,7 @@ from scheduling.edits.transaction import (
     unskip,
     update_each,
 )
-from scheduling.edits.validation import KIND_FIELDS, in_words, json_problem, schedule_error
+from scheduling.edits.validation import KIND_FIELDS, in_words, schedule_error
 
 __all__ = [
     "BATCH",
@@ -32,7 +32,6 @@ __all__ = [
     "give_back",
     "in_words",
     "is_edit",
-    "json_problem",
     "pause",
     "record_creation",
     "resume",

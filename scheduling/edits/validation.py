@@ -1,6 +1,5 @@
 """What a valid scheduled task is. `clean(row)` raises one `ValidationError` naming each field."""
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -99,20 +98,16 @@ Found = Iterator[tuple[str, ValidationError]]
 def _check_texts(row: "ScheduledTask") -> Found:
     for field in _TEXTS:
         value = getattr(row, field)
-        if isinstance(value, str) and not _storable(value):
+        if isinstance(value, str) and not registry.storable(value):
             message = _("It contains a character that cannot be stored (NUL or half a surrogate).")
             yield field, ValidationError(message, code="not_storable")
-
-
-def _storable(text: str) -> bool:
-    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _check_name(row: "ScheduledTask") -> Found:
     if not isinstance(row.name, str) or not row.name.strip():
         yield "name", ValidationError(_("Give the job a name."), code="blank")
         return
-    if not _storable(row.name):
+    if not registry.storable(row.name):
         return
     others = type(row).objects.exclude(pk=row.pk).filter(name_key=row.name.lower())
     if others.exists():
@@ -143,27 +138,15 @@ def _check_arguments(row: "ScheduledTask") -> Found:
         if not isinstance(value, shape):
             yield field, ValidationError(message, code="wrong_shape")
             fits = False
-        elif problem := json_problem(value):
-            yield field, ValidationError(problem, code="not_json")
-            fits = False
+    for wrong in registry.argument_problems(row.args, row.kwargs) if fits else ():
+        yield wrong.field, ValidationError(wrong.sentence, code=wrong.code)
+        fits = False
     if fits and isinstance(row.task, str):
         problem = registry.binding_error(row.task, row.args, row.kwargs)
         if problem:
             field = "kwargs" if row.kwargs else "args"
             message = _("These arguments do not fit the task: %(problem)s.")
             yield field, ValidationError(message % {"problem": problem}, code="arguments")
-
-
-def json_problem(value: Any) -> str | None:
-    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-        return _("The keys must be text.")
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        return _("This cannot be written as JSON: %(error)s.") % {"error": str(error)[:200]}
-    if "\\u0000" in text or not _storable(text):
-        return _("It contains a character that cannot be stored (NUL or half a surrogate).")
-    return None
 
 
 def _check_moments(row: "ScheduledTask") -> Found:
@@ -188,7 +171,7 @@ def _check_limits(row: "ScheduledTask") -> Found:
 
 
 def _check_queue(row: "ScheduledTask") -> Found:
-    if not isinstance(row.queue, str) or not _storable(row.queue):
+    if not isinstance(row.queue, str) or not registry.storable(row.queue):
         return  # that was said of it
     problem = registry.queue_problem(row.queue)
     if problem is not None:

@@ -14,11 +14,14 @@ from scheduling.registry.celery_tasks import (
     task_names,
 )
 from scheduling.registry.queue_names import QueueProblem, queue_problem
+from scheduling.registry.sendable import argument_problem, argument_problems, storable
 
 __all__ = [
     "QueueProblem",
     "TaskInfo",
     "all_tasks",
+    "argument_problem",
+    "argument_problems",
     "binding_error",
     "close_matches",
     "describe",
@@ -27,6 +30,7 @@ __all__ = [
     "queue_for",
     "queue_problem",
     "signature_of",
+    "storable",
     "task_name",
     "task_names",
 ]

@@ -5,6 +5,7 @@ A value is a secret by the name of its key, at any depth. Pure: no Django.
 
 import json
 from collections.abc import Collection
+from itertools import zip_longest
 from typing import Any
 
 MASK = "••••••••"
@@ -26,6 +27,9 @@ SECRET_WORDS = (
 )
 
 
+#: Levels that are looked at: more than `sendable` lets in, and far from what Python can do.
+DEEPEST = 100
+
 #: A shorter text may be part of any word.
 SHORTEST_SECRET = 4
 
@@ -43,36 +47,46 @@ def is_secret(key: object) -> bool:
     return any(word in name for word in SECRET_WORDS)
 
 
-def masked(value: Any) -> Any:
-    """A copy of a JSON value in which `MASK` stands for every secret. Empty ones stay empty."""
+def masked(value: Any, depth: int = 0) -> Any:
+    """A copy of a JSON value in which `MASK` stands for every secret. Empty ones stay empty.
+
+    It also stands for what lies deeper than arguments may: an old row must not fail a page.
+    """
+    if depth > DEEPEST and isinstance(value, (dict, list, tuple)):
+        return MASK
     if isinstance(value, dict):
-        return {key: _masked_item(key, item) for key, item in value.items()}
+        return {key: _masked_item(key, item, depth) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [masked(item) for item in value]
+        return [masked(item, depth + 1) for item in value]
     return value
 
 
-def _masked_item(key: object, item: Any) -> Any:
-    return MASK if is_secret(key) and item not in (None, "", [], {}) else masked(item)
+def _masked_item(key: object, item: Any, depth: int) -> Any:
+    hidden = is_secret(key) and item not in (None, "", [], {})
+    return MASK if hidden else masked(item, depth + 1)
 
 
-def restored(value: Any, stored: Any) -> Any:
+def restored(value: Any, stored: Any, depth: int = 0) -> Any:
     """The inverse for a value that a person edited: each mask becomes what `stored` has there.
 
-    Raises `Unrestorable` where `stored` has nothing at that place.
+    Raises `Unrestorable` where `stored` has nothing at that place. What is deeper than arguments
+    may be stays as it is, and is refused by who validates it.
     """
+    if depth > DEEPEST:
+        return value
     if isinstance(value, dict):
         old = stored if isinstance(stored, dict) else {}
-        return {key: _restored_item(key, item, old) for key, item in value.items()}
+        return {key: _restored_item(key, item, old, depth) for key, item in value.items()}
     if isinstance(value, list):
         olds = stored if isinstance(stored, list) else []
-        return [restored(item, olds[i] if i < len(olds) else None) for i, item in enumerate(value)]
+        pairs = zip_longest(value, olds[: len(value)])
+        return [restored(item, old, depth + 1) for item, old in pairs]
     return value
 
 
-def _restored_item(key: str, item: Any, old: dict[str, Any]) -> Any:
+def _restored_item(key: str, item: Any, old: dict[str, Any], depth: int) -> Any:
     if not (is_secret(key) and item == MASK):
-        return restored(item, old.get(key))
+        return restored(item, old.get(key), depth + 1)
     if key not in old:
         raise Unrestorable(key)
     return old[key]

@@ -13,8 +13,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from scheduling.edits import json_problem
-from scheduling.registry import masking
+from scheduling.registry import masking, sendable
 
 
 def moment_of(text: str) -> datetime:
@@ -88,7 +87,12 @@ class _Arguments(serializers.JSONField):
     wrong_shape: ClassVar[Any] = ""
 
     def to_internal_value(self, data: Any) -> Any:
-        value = super().to_internal_value(data)
+        try:
+            value = super().to_internal_value(data)
+        except RecursionError as error:
+            problem = sendable.json_problem(data, self.field_name, sendable.DEEPEST)
+            code, sentence = problem or ("invalid", "")
+            raise serializers.ValidationError(sentence, code) from error
         if not isinstance(value, self.shape):
             raise serializers.ValidationError(self.wrong_shape, "wrong_shape")
         return value
@@ -96,7 +100,7 @@ class _Arguments(serializers.JSONField):
     def to_representation(self, value: Any) -> Any:
         if not value:
             return value
-        return None if json_problem(value) else masking.masked(value)
+        return masking.masked(value) if sendable.is_json(value) else None
 
 
 @extend_schema_field({"type": "array", "items": {}})

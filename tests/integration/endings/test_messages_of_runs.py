@@ -134,3 +134,34 @@ def test_a_run_can_be_run_again_as_a_new_run(stack: Stack) -> None:
 
     assert (second.status, second.rerun_of_id, second.trigger) == ("succeeded", first.pk, "rerun")
     assert times(stack, "ok") == 2
+
+
+# Messages that cannot be taken --------------------------------------------------------------------
+
+_DEEP: list[object] = []
+for _level in range(600):
+    _DEEP = [_DEEP]
+
+
+@on_prefork
+@pytest.mark.parametrize(
+    ("secret", "value"),
+    [("", _DEEP), ("x" * 40, "x" * 80_000), ("hunter2", {"__type__": "hunter2", "__value__": 1})],
+    ids=["too deep", "too large", "undecodable"],
+)
+def test_what_would_harm_the_worker_is_refused_at_receipt(
+    stack: Stack, secret: str, value: object
+) -> None:
+    """Sent past the publisher, as RabbitMQ does when it delivers a message again. The worker that
+    gets it lives on, does not log the arguments, and the run ends."""
+    run = unpublished(tasks.ok)
+    headers = {"run_id": str(run.pk), "attempt": run.attempt}
+    app.send_task(run.task, [value], headers=headers, queue="celery", argsrepr="", kwargsrepr="")
+    run = end_of(stack, run)
+
+    assert (run.status, run.reason) == ("failed", "message_rejected")
+    assert end_of(stack, run_task(tasks.ok)).status == "succeeded"
+    worker = stack.processes[0]
+    assert worker.running
+    assert not secret or secret not in worker.log
+    assert not secret or secret not in str(run.reason_params)
