@@ -3,15 +3,29 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dispatcher.recommended import RECOMMENDED
     from dispatcher.runs import backfill, cancel, rerun, run_now, run_task
     from dispatcher.signals import run_finished
     from dispatcher.worker.installation import install
 
 __version__ = "0.1.0"  # the only place: the wheel reads it from here
 
-__all__ = ["backfill", "cancel", "install", "rerun", "run_finished", "run_now", "run_task"]
+__all__ = [
+    "RECOMMENDED",
+    "backfill",
+    "cancel",
+    "install",
+    "rerun",
+    "run_finished",
+    "run_now",
+    "run_task",
+]
 
-_HOMES = {"install": "dispatcher.worker.installation", "run_finished": "dispatcher.signals"}
+_HOMES = {
+    "RECOMMENDED": "dispatcher.recommended",
+    "install": "dispatcher.worker.installation",
+    "run_finished": "dispatcher.signals",
+}
 
 
 def __getattr__(name: str) -> Any:

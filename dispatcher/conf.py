@@ -30,6 +30,13 @@ RUN_LOG_KIB = Setting(
     "KiB",
     "How much of what a run logs is kept with it, the newest lines; 0 keeps nothing.",
 )
+# Of a project's settings for its tests; no environment decides it, so it is not in the list below.
+PUBLISH_IN_TESTS = Setting(
+    "SCHEDULER_PUBLISH_IN_TESTS",
+    0,
+    "0 or 1",
+    "Whether messages are sent under Django's test runner, too; else runs stay planned there.",
+)
 
 SETTINGS = (
     RUN_RETENTION_DAYS,

@@ -9,7 +9,10 @@ from celery.app import app_or_default
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="dispatcher.tick", ignore_result=True)
+# `expires` as in the beat entries, and here because django-celery-beat drops it there.
+
+
+@shared_task(name="dispatcher.tick", ignore_result=True, expires=55)
 def tick() -> None:
     """Plan and publish what is due. Sent by beat every minute."""
     from dispatcher.tick import tick
@@ -19,7 +22,7 @@ def tick() -> None:
     tick()
 
 
-@shared_task(name="dispatcher.rescue", ignore_result=True)
+@shared_task(name="dispatcher.rescue", ignore_result=True, expires=18)
 def rescue() -> None:
     """Repair what was lost. Sent by beat every 20 seconds."""
     from dispatcher.tick import rescue_pass
@@ -32,11 +35,14 @@ def rescue() -> None:
 def tick_soon(**signal: Any) -> None:
     """Ask for a tick now. Receiver of `everything_resumed`; without a broker beat's next one does
     the same work."""
+    from dispatcher.publish import in_process, pool
     from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT
 
     app = app_or_default()
+    if in_process.is_held_back() or app.conf.task_always_eager:
+        return
     try:
-        with app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer:
+        with pool.producers(app).acquire(block=True, timeout=POOL_TIMEOUT) as producer:
             app.send_task("dispatcher.tick", producer=producer, retry=False, expires=55)
     except BROKER_ERRORS as error:
         logger.warning("No tick could be asked for: %s", error, extra={"action": "broker_away"})

@@ -1,8 +1,8 @@
 """The Celery application.
 
 `install` adds what Minutehand needs to it: the gate around every task, the two beat entries
-(`dispatcher.tick` every minute, `dispatcher.rescue` every 20 seconds), the `dispatcher` queue and
-the broker settings that its promises rest on. A setting of your own always wins.
+(`dispatcher.tick` every minute, `dispatcher.rescue` every 20 seconds) and their queue. What helps a
+worker besides is in the settings.
 """
 
 import os

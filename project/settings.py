@@ -10,6 +10,7 @@ from pathlib import Path
 import environ
 
 from dispatcher.conf import SETTINGS as SCHEDULER_SETTINGS
+from dispatcher.recommended import RECOMMENDED
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -136,7 +137,9 @@ elif DATABASES["default"]["ENGINE"].endswith("mysql"):
     DATABASES["default"]["OPTIONS"] |= {"isolation_level": "read committed", "charset": "utf8mb4"}
 
 # Celery -------------------------------------------------------------------------------------------
-# `dispatcher.install` adds the rest, each with its reason.
+# `dispatcher/recommended.py` has the reasons.
+
+globals().update(RECOMMENDED)
 
 CELERY_BROKER_URL = env.str(
     "CELERY_BROKER_URL", default=env.str("REDIS_URL", default="redis://localhost:6379/0")
@@ -162,6 +165,7 @@ SITE_URL = env.str("SITE_URL", default="")
 
 for _setting in SCHEDULER_SETTINGS:
     globals()[_setting.name] = _setting.from_environment(env)
+SCHEDULER_PUBLISH_IN_TESTS = 1  # the tests of this repository look at messages
 
 # Logging ------------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ except ImportError:  # a project whose broker is RabbitMQ has no need of it
 
     NoPermissionError = ResponseError = RedisError  # type: ignore[misc, assignment]
 
+from dispatcher.publish import pool
+
 logger = logging.getLogger(__name__)
 
 #: How long to wait for a free connection of the pool, in seconds.
@@ -58,7 +60,7 @@ def messages_ready(queue: str) -> int | None:
     app = app_or_default()
     name = queue or app.conf.task_default_queue
     try:
-        with app.connection_for_write() as connection:
+        with pool.connection(app) as connection:
             connection.ensure_connection(max_retries=1, timeout=3)
             return ready_in(connection, name)
     except connection_errors() as error:
@@ -70,7 +72,7 @@ def refusals(queues: Iterable[str]) -> dict[str, str]:
     """By queue, what the broker says where it refuses one; empty without a broker."""
     said: dict[str, str] = {}
     try:
-        with app_or_default().connection_for_write() as connection:
+        with pool.connection(app_or_default()) as connection:
             connection.ensure_connection(max_retries=1, timeout=3)
             for queue in queues:
                 if error := _refusal(connection, queue):

@@ -20,7 +20,7 @@ from kombu import Producer
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.times import HORIZON, PUBLISH_LEASE
 from dispatcher.models.verbs import TaskRunQuerySet
-from dispatcher.publish import groups, refusals
+from dispatcher.publish import groups, in_process, pool, refusals
 from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT, is_of_one_queue
 from scheduling.database import database_now, locked, retry_contention
 
@@ -40,9 +40,15 @@ def publish(runs: Sequence[TaskRun], now: datetime, distance: timedelta | None =
     Runs that start beyond the horizon are left alone. `distance`: when rescue looks again (None:
     30 s after the start). Raises `BrokerAway` at the first error of the broker: the rest of the
     batch is not tried, and every run not marked is due again when its lease ends.
+
+    Under `task_always_eager` they run here instead; under Django's test runner they stay planned.
     """
     due = [run for run in runs if run.publish_at is not None and run.start_at <= now + HORIZON]
     due.sort(key=lambda run: run.start_at)
+    if app_or_default().conf.task_always_eager:
+        return in_process.execute(app_or_default(), due, now)
+    if in_process.is_held_back():
+        return 0
     batches = (due[start : start + BATCH] for start in range(0, len(due), BATCH))
     return sum(_publish_batch(batch, now, distance) for batch in batches)
 
@@ -106,7 +112,7 @@ def _is_stale(error: Exception) -> bool:
 def _send(app: Celery, runs: list[TaskRun], now: datetime, sent: list[TaskRun]) -> None:
     """Fill `sent` with what the broker has. What concerns one queue, or one run, ends or delays
     only that."""
-    with app.producer_pool.acquire(block=True, timeout=POOL_TIMEOUT) as producer:
+    with pool.producers(app).acquire(block=True, timeout=POOL_TIMEOUT) as producer:
         producer.channel  # noqa: B018  # connects: what is raised until here is of the broker
         if takes_batches(producer) and _send_together(app, producer, runs, now, sent):
             return

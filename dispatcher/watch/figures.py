@@ -29,7 +29,8 @@ from dispatcher.models import Failing, Status, TaskRun, Tick, Trigger, Worker
 from dispatcher.models.run import run_id_at
 from dispatcher.models.status import BAD
 from dispatcher.publish.broker import connection_errors, ready_in
-from dispatcher.worker.installation import QUEUE, REDIS_TRANSPORT
+from dispatcher.publish.pool import AT_ONCE, REDIS_TIMES
+from dispatcher.worker.installation import QUEUE
 from scheduling.models import ScheduledTask, State
 from scheduling.stop import current_stop
 
@@ -106,9 +107,9 @@ def depths(queues: Collection[str]) -> list[Depth] | None:
 
 def _ask_broker(names: Iterable[str]) -> list[Depth] | None:
     app = app_or_default()
-    options = {**(app.conf.broker_transport_options or {})}
+    options = {**(app.conf.broker_transport_options or {})} | AT_ONCE
     if (app.conf.broker_url or "").startswith(("redis", "rediss", "valkey")):
-        options = REDIS_TRANSPORT | options | {"socket_timeout": 1, "socket_connect_timeout": 0.5}
+        options |= REDIS_TIMES | {"socket_timeout": 1, "socket_connect_timeout": 0.5}
     else:
         options |= {"read_timeout": 1, "write_timeout": 1}
     try:

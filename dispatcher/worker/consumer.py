@@ -4,13 +4,14 @@ import logging
 from typing import Any
 
 from celery import signals
+from celery.utils.imports import symbol_by_name
 from celery.worker.consumer import Consumer
 
 logger = logging.getLogger(__name__)
 
 
-class ResilientConsumer(Consumer):
-    """A consumer that reconnects where kombu's Redis transport fails to close its connection.
+class SurvivesRestart:
+    """Mixed into a consumer: reconnects where kombu's Redis transport fails to close.
 
     With messages held for their eta, closing after a Redis restart raises AttributeError, which
     Celery takes for its own bug and exits. The connection is gone either way.
@@ -18,7 +19,7 @@ class ResilientConsumer(Consumer):
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         try:
-            super().on_connection_error_after_connected(exc)
+            super().on_connection_error_after_connected(exc)  # type: ignore[misc]
         except AttributeError:
             logger.warning(
                 "The broker connection could not be closed cleanly; connecting again",
@@ -54,3 +55,15 @@ class ResilientConsumer(Consumer):
         message.reject_log_error(logger, self.connection_errors)
         signals.task_rejected.send(sender=self, message=message, exc=exc)
         return True
+
+
+class ResilientConsumer(SurvivesRestart, Consumer):
+    """Celery's consumer, which survives."""
+
+
+def resilient(consumer: Any) -> type:
+    """A subclass of the project's own consumer (a class or its path), which survives."""
+    base: type = symbol_by_name(consumer)
+    if issubclass(base, SurvivesRestart):
+        return base
+    return type(f"Resilient{base.__name__}", (SurvivesRestart, base), {})

@@ -18,7 +18,7 @@ from dispatcher.models import Status, TaskRun
 from dispatcher.models.claim import Claim
 from dispatcher.signals import announce
 from dispatcher.worker import overlap, run_log
-from scheduling.database import TRIES, is_contention
+from scheduling.database import TRIES, is_contention, savepoint
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,8 @@ def _claim_of(request: Any, run_id: UUID) -> Claim:
 
 def _claim(claim: Claim) -> bool:
     try:
-        return TaskRun.objects.claim(claim)
+        with savepoint():
+            return TaskRun.objects.claim(claim)
     except IntegrityError:
         return overlap.decide(claim)
 

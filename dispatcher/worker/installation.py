@@ -1,73 +1,50 @@
 """`install(app)`: what a Celery app needs so that its tasks can be scheduled.
 
-It fills in only what the app's own configuration leaves open. Called before Django is ready, so
-nothing here imports a model until a worker starts or a task is bound.
+The gate around every task, which lets all messages but ours through; a route and two beat entries.
+Nothing else of the app is changed: what our runs need besides travels with our messages and our
+connections, and what helps a worker is `recommended`. Called before Django is ready, so nothing
+here imports a model until a worker starts or a message of ours arrives.
 """
 
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from celery import Celery, signals
-from celery.schedules import crontab, schedule
+from celery.utils.imports import symbol_by_name
 
-QUEUE = "dispatcher"
+from dispatcher.worker import beat
+from dispatcher.worker.beat import QUEUE
 
-BEAT_ENTRIES: dict[str, dict[str, Any]] = {
-    # A late tick is worth nothing: the next one does its work.
-    "dispatcher.tick": {
-        "task": "dispatcher.tick",
-        "schedule": crontab(),
-        "options": {"queue": QUEUE, "expires": 55},
-    },
-    "dispatcher.rescue": {
-        "task": "dispatcher.rescue",
-        "schedule": schedule(20),
-        "options": {"queue": QUEUE, "expires": 18},
-    },
-}
 
-DEFAULTS: dict[str, Any] = {
-    # In memory: a schedule file with a time from the future keeps beat silent until then.
-    "beat_scheduler": "celery.beat:Scheduler",
-    # A run's message is taken when a slot is free, not before: a busy worker leaves it to others.
-    "worker_prefetch_multiplier": 1,
-    # The database connection stays open between runs; a claim costs 0.3 ms instead of 5. Celery
-    # reads it by this name, with whatever namespace the app is configured.
-    "CELERY_DB_REUSE_MAX": 1000,
-    # Celery's own defaults, pinned: looked up for every message, each through Django's settings.
-    "task_always_eager": False,
-    "task_send_sent_event": False,
-    "task_protocol": 2,
-    # The run's row is the result, and the claim is the start.
-    "task_ignore_result": True,
-    "broker_connection_retry_on_startup": True,
-    # By default a worker gives up after 45 minutes without its broker.
-    "broker_connection_max_retries": None,
-    "worker_cancel_long_running_tasks_on_connection_loss": False,
-}
+@dataclass(frozen=True)
+class Change:
+    """What `install` changed in a setting of Celery, and why."""
 
-#: Where a broker refuses connections a save says so at once, instead of trying again for 6 s. The
-#: reconnecting of workers does not read it.
-AMQP_TRANSPORT: dict[str, Any] = {"max_retries": 0}
+    setting: str
+    old: Any
+    new: Any
+    why: str
 
-REDIS_TRANSPORT: dict[str, Any] = {
-    # A frozen or unreachable broker must not hang a save, a tick or a worker.
-    "socket_timeout": 5,
-    "socket_connect_timeout": 2,
-    "socket_keepalive": True,
-    "max_retries": 0,
-    # How soon messages of a killed worker come back is rescue's business, not this one's.
-    "visibility_timeout": 3600,
-}
+
+#: What was changed in which app, for `doctor --install`.
+CHANGES: "WeakKeyDictionary[Celery, tuple[Change, ...]]" = WeakKeyDictionary()
+
+#: The apps of this process that have it.
+INSTALLED: "WeakSet[Celery]" = WeakSet()
 
 
 def install(app: Celery) -> None:
     """Put the gate around every task of `app`, now or when its configuration is read."""
+    INSTALLED.add(app)
     if app.configured:  # type: ignore[attr-defined]  # missing in the stubs
         _configure(app)
     else:
         app.on_after_configure.connect(_on_configured, weak=False)
     app.on_after_finalize.connect(_on_finalized, weak=False)
     signals.worker_init.connect(_on_worker_init, dispatch_uid="dispatcher.install")
+    beat.connect()
 
 
 def _on_configured(sender: Celery, **signal: Any) -> None:
@@ -98,7 +75,19 @@ def guard_tasks(app: Celery) -> None:
     for cls in classes:
         if not getattr(cls.before_start, "guards_runs", False):
             cls.before_start = guard(cls.before_start)
-            cls.Request = GATE["Request"]
+        cls.Request = _watching(symbol_by_name(cls.Request))
+
+
+@cache
+def _watching(base: type) -> type:
+    """The project's class of requests, with our eyes: `RunRequest` where it is Celery's own."""
+    from celery.worker.request import Request
+
+    from dispatcher.worker.request import RunRequest, SeesEnds
+
+    if issubclass(base, SeesEnds):
+        return base
+    return RunRequest if base is Request else type(base.__name__, (SeesEnds, base), {})
 
 
 def connect_listeners() -> None:
@@ -110,33 +99,30 @@ def connect_listeners() -> None:
 
 def _configure(app: Celery) -> None:
     conf = app.conf
-    conf.task_annotations = _annotations(conf.task_annotations)
-    conf.beat_schedule = BEAT_ENTRIES | (conf.beat_schedule or {})
-    conf.task_routes = _routes(conf.task_routes)
-    for name, value in DEFAULTS.items():
-        if _is_default(conf, name):
-            conf[name] = value
-    broker = _scheme(conf.broker_url)
-    if broker.startswith(("redis", "rediss", "valkey")):
-        conf.broker_transport_options = REDIS_TRANSPORT | (conf.broker_transport_options or {})
-        if _is_default(conf, "worker_disable_prefetch"):
-            conf.worker_disable_prefetch = True
-    elif broker in ("amqp", "amqps", "pyamqp"):
-        conf.broker_transport_options = AMQP_TRANSPORT | (conf.broker_transport_options or {})
-    if _is_default(conf, "worker_consumer"):
-        conf.worker_consumer = "dispatcher.worker.consumer:ResilientConsumer"
-
-
-def _scheme(url: Any) -> str:
-    """Of the first broker where several are named; Celery's own default is RabbitMQ."""
-    first = url if isinstance(url, str) else next(iter(url or ()), "")
-    return first.partition(":")[0] or "amqp"
-
-
-def _is_default(conf: Any, name: str) -> bool:
-    """Whether nobody has set it. Celery's defaults are the last layer; in those above it a
-    setting goes by its name, its name in the app's namespace or its name before Celery 4."""
-    return not any(key in layer for layer in conf.maps[:-1] for key in conf._to_keys(name))
+    changes = (
+        Change(
+            "task_annotations",
+            conf.task_annotations,
+            _annotations(conf.task_annotations),
+            "the gate stands before every task: a message of a run starts it once or not at all; "
+            "any other message passes",
+        ),
+        Change(
+            "beat_schedule",
+            conf.beat_schedule,
+            beat.ENTRIES | (conf.beat_schedule or {}),
+            "beat sends a tick every minute and a rescue every 20 seconds",
+        ),
+        Change(
+            "task_routes",
+            conf.task_routes,
+            _routes(conf.task_routes),
+            f"both go to the queue {QUEUE}, so that no task of yours delays them",
+        ),
+    )
+    for change in changes:
+        conf[change.setting] = change.new
+    CHANGES[app] = changes
 
 
 def _annotations(present: Any) -> list[Any]:
@@ -161,6 +147,8 @@ def guard(before_start: Any) -> Any:
     """As `gate.guard`, which imports models, imported when the first task is bound or run."""
 
     def guarded(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
+        if getattr(self.request, "is_eager", False):
+            _take_headers(self.request)
         if getattr(self.request, "run_id", None) is not None:
             from dispatcher.worker.gate import enter
 
@@ -171,7 +159,15 @@ def guard(before_start: Any) -> Any:
     return guarded
 
 
-GATE: dict[str, Any] = {"@before_start": guard, "Request": "dispatcher.worker.request:RunRequest"}
+def _take_headers(request: Any) -> None:
+    """As a worker does, and `Task.apply` does not; and nobody has listened in this process yet."""
+    headers = request.headers
+    if isinstance(headers, dict) and "run_id" in headers:
+        request.run_id, request.attempt = headers["run_id"], headers.get("attempt", 0)
+        connect_listeners()
+
+
+GATE: dict[str, Any] = {"@before_start": guard}
 
 
 def _routes(present: Any) -> Any:

@@ -17,9 +17,12 @@ from dispatcher.worker.stored_values import describe_exception
 from scheduling import registry
 
 
-class RunRequest(Request):
-    """Sees what happens to a pool child: killed, out of time, terminated. Rare events only; it
-    runs in the event loop."""
+class SeesEnds:
+    """Mixed into a class of requests: sees what happens to a pool child that executes a run:
+    killed, out of time, terminated. Rare events only; it runs in the event loop."""
+
+    id: Any
+    request_dict: Any
 
     def __init__(self, message: Any, **options: Any) -> None:
         """Refuse at receipt what would kill the pool child that gets it, and the next one, and so
@@ -36,7 +39,7 @@ class RunRequest(Request):
             holding.received(self)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        super().on_timeout(soft, timeout)
+        super().on_timeout(soft, timeout)  # type: ignore[misc]
         if not soft:
             params = {"soft": False, "seconds": timeout}
             self._fail(End(Status.FAILED, reason="time_limit", reason_params=params))
@@ -47,7 +50,9 @@ class RunRequest(Request):
         error = getattr(exc_info.exception, "exc", exc_info.exception)
         if not isinstance(error, (Retry, Ignore, Reject)) and _process_is_gone(error):
             self._fail(_lost_end(error))
-        return super().on_failure(exc_info, send_failed_event, return_ok)
+        return super().on_failure(  # type: ignore[misc]
+            exc_info, send_failed_event, return_ok
+        )
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         super()._announce_revoked(  # type: ignore[misc]  # private, so not in the stubs
@@ -73,6 +78,10 @@ class RunRequest(Request):
             record.write_or_keep(write)
         finally:
             connection.close()
+
+
+class RunRequest(SeesEnds, Request):
+    """Celery's own request, which sees them."""
 
 
 def _process_is_gone(error: Any) -> bool:

@@ -1,7 +1,14 @@
 """What the database shares with all processes: its clock and its locks."""
 
 from scheduling.database.clock import DatabaseNow, clock_offset, database_in, database_now
-from scheduling.database.locking import TRIES, is_contention, is_outage, locked, retry_contention
+from scheduling.database.locking import (
+    TRIES,
+    is_contention,
+    is_outage,
+    locked,
+    retry_contention,
+    savepoint,
+)
 
 __all__ = [
     "TRIES",
@@ -13,4 +20,5 @@ __all__ = [
     "is_outage",
     "locked",
     "retry_contention",
+    "savepoint",
 ]

@@ -5,9 +5,10 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,13 @@ def is_outage(error: OperationalError | InterfaceError) -> bool:
     if isinstance(code, int):
         return code in _OUTAGE_CODES or 2000 <= code < 3000
     return state.startswith(_OUTAGE_STATES) or any(word in str(error) for word in _OUTAGE_WORDS)
+
+
+def savepoint() -> AbstractContextManager[Any]:
+    """One where somebody's transaction is open, which an error of ours must not spoil; else none,
+    which costs nothing."""
+    open_ = connection.in_atomic_block or not connection.get_autocommit()
+    return transaction.atomic() if open_ else nullcontext()
 
 
 def retry_contention(function: Callable[P, R]) -> Callable[P, R]:

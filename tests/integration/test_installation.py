@@ -1,6 +1,7 @@
 """`install(app)`: what it adds to an app, what it leaves as the user set it, and what it costs."""
 
 import os
+import pickle
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,16 +10,23 @@ from typing import Any
 
 import pytest
 from celery import Celery, Task, signals
+from celery.app.defaults import DEFAULTS
 from celery.app.task import Context
-from celery.fixups.django import DjangoWorkerFixup
 from celery.schedules import crontab
+from celery.utils.imports import symbol_by_name
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 import dispatcher
 from dispatcher import run_task
 from dispatcher.models import TaskRun
+from dispatcher.publish import pool
 from dispatcher.worker import celery_signals, gate
+from dispatcher.worker.consumer import ResilientConsumer, SurvivesRestart, resilient
+from dispatcher.worker.installation import CHANGES
+from dispatcher.worker.request import RunRequest, SeesEnds
 from project.celery import app as project_app
 from tests.integration.tasks_app import tasks
 
@@ -67,16 +75,30 @@ def app_of(namespace: str | None = None, **settings: Any) -> Celery:
 # What the user set stays --------------------------------------------------------------------------
 
 
-def test_what_nobody_set_is_filled_in() -> None:
+OURS = ("task_annotations", "beat_schedule", "task_routes")
+
+
+def test_nothing_is_changed_but_the_gate_the_two_entries_and_their_route() -> None:
+    bare = Celery("bare", set_as_current=False)
+    bare.config_from_object(Settings(CELERY_BROKER_URL=REDIS), namespace="CELERY")
     conf = app_of("CELERY", CELERY_BROKER_URL=REDIS).conf
 
-    assert conf.worker_prefetch_multiplier == 1
-    assert conf.task_ignore_result is True
-    assert conf.worker_disable_prefetch is True
-    assert conf.worker_consumer == "dispatcher.worker.consumer:ResilientConsumer"
-    assert conf.broker_connection_max_retries is None
-    assert conf.broker_transport_options["socket_timeout"] == 5
+    others = set(DEFAULTS) - set(OURS)
+    assert {n: conf[n] for n in others} == {n: bare.conf[n] for n in others}
+    assert "CELERY_DB_REUSE_MAX" not in conf
     assert set(conf.beat_schedule) == {"dispatcher.tick", "dispatcher.rescue"}
+    assert conf.task_routes == {"dispatcher.*": {"queue": "dispatcher"}}
+    assert [set(each["*"]) for each in conf.task_annotations] == [{"@before_start"}]
+
+
+def test_what_is_recommended_is_a_projects_own_settings() -> None:
+    settings = {**dispatcher.RECOMMENDED, "CELERY_WORKER_PREFETCH_MULTIPLIER": 4}
+    conf = app_of("CELERY", CELERY_BROKER_URL=REDIS, **settings).conf
+
+    assert conf.worker_prefetch_multiplier == 4
+    assert conf.worker_disable_prefetch is True
+    assert conf.broker_transport_options["socket_timeout"] == 5
+    assert symbol_by_name(conf.worker_consumer) is ResilientConsumer
 
 
 @pytest.mark.parametrize(
@@ -89,9 +111,6 @@ def test_what_the_user_set_stays(namespace: str | None, prefix: str) -> None:
         "worker_prefetch_multiplier": 9,
         "task_ignore_result": False,
         "beat_scheduler": "their.own:Scheduler",
-        "worker_consumer": "their.own:Consumer",
-        "worker_disable_prefetch": False,
-        "broker_connection_max_retries": 5,
         "broker_transport_options": {"socket_timeout": 60},
         "beat_schedule": {"theirs": {"task": "t", "schedule": 5}},
         "task_routes": {"reports.*": {"queue": "reports"}},
@@ -99,10 +118,8 @@ def test_what_the_user_set_stays(namespace: str | None, prefix: str) -> None:
     names = {prefix + (name.upper() if prefix else name): name for name in theirs}
     conf = app_of(namespace, **{long: theirs[name] for long, name in names.items()}).conf
 
-    for name in list(theirs)[:7]:
+    for name in list(theirs)[:5]:
         assert conf[name] == theirs[name], name
-    assert conf.broker_transport_options["socket_timeout"] == 60
-    assert conf.broker_transport_options["visibility_timeout"] == 3600
     assert set(conf.beat_schedule) == {"theirs", "dispatcher.tick", "dispatcher.rescue"}
     assert conf.task_routes["reports.*"] == {"queue": "reports"}
     assert conf.task_routes["dispatcher.*"] == {"queue": "dispatcher"}
@@ -118,38 +135,10 @@ def test_what_the_user_set_stays(namespace: str | None, prefix: str) -> None:
     ],
 )
 def test_a_rabbitmq_that_refuses_connections_is_not_tried_again_in_a_save(url: Any) -> None:
-    conf = app_of(broker_url=url).conf
+    app = app_of(broker_url=url)
 
-    assert conf.broker_transport_options == {"max_retries": 0}
-    assert not conf.worker_disable_prefetch  # a feature of Redis
-
-
-def test_names_from_before_celery_4_count_as_set() -> None:
-    conf = app_of(BROKER_URL=REDIS, CELERYD_PREFETCH_MULTIPLIER=12).conf
-
-    assert conf.worker_prefetch_multiplier == 12
-
-
-def test_values_set_on_conf_count_before_and_after_install() -> None:
-    before = Celery("before", set_as_current=False)
-    before.conf.worker_prefetch_multiplier = 7
-    dispatcher.install(before)
-    after = Celery("after", set_as_current=False)
-    dispatcher.install(after)
-    after.conf.worker_prefetch_multiplier = 8
-
-    assert before.conf.worker_prefetch_multiplier == 7
-    assert after.conf.worker_prefetch_multiplier == 8
-    assert before.conf.task_ignore_result is after.conf.task_ignore_result is True
-
-
-@pytest.mark.parametrize("namespace", ["CELERY", "OTHER", None])
-def test_celery_reads_how_often_a_connection_is_reused(namespace: str | None) -> None:
-    assert DjangoWorkerFixup(app_of(namespace)).db_reuse_max == 1000
-
-
-def test_how_often_a_connection_is_reused_can_be_set() -> None:
-    assert DjangoWorkerFixup(app_of("CELERY", CELERY_DB_REUSE_MAX=3)).db_reuse_max == 3
+    assert pool.connection(app).transport_options == {"max_retries": 0}
+    assert app.connection_for_write().transport_options == {}
 
 
 def test_the_tick_and_the_rescue_have_their_times_and_a_queue_of_their_own() -> None:
@@ -163,22 +152,55 @@ def test_the_tick_and_the_rescue_have_their_times_and_a_queue_of_their_own() -> 
     assert rescue["schedule"].seconds == 20
 
 
-def test_every_default_is_filled_in_and_every_one_can_be_set() -> None:
-    from dispatcher.worker.installation import DEFAULTS
-
-    conf = app_of(broker_url=REDIS).conf
-    for name, value in DEFAULTS.items():
-        theirs = app_of(broker_url=REDIS, **{name: "theirs"}).conf
-        assert (conf[name], theirs[name]) == (value, "theirs"), name
-
-
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey"])
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
 def test_a_frozen_redis_hangs_nobody(scheme: str) -> None:
-    options = app_of(broker_url=f"{scheme}://localhost:1/0").conf.broker_transport_options
+    app = app_of(broker_url=f"{scheme}://localhost:1/0")
 
-    assert options["socket_timeout"] == 5
-    assert options["socket_connect_timeout"] == 2
+    options = pool.connection(app).transport_options
+
+    assert (options["socket_timeout"], options["socket_connect_timeout"]) == (5, 2)
     assert options["max_retries"] == 0
+    assert app.connection_for_write().transport_options == {}
+
+
+def test_times_that_the_user_set_are_those_of_our_connections_too() -> None:
+    theirs = {"socket_timeout": 60, "global_keyprefix": "theirs", "max_retries": 9}
+    app = app_of(broker_url=REDIS, broker_transport_options=theirs)
+
+    options = pool.connection(app).transport_options
+
+    assert (options["socket_timeout"], options["global_keyprefix"]) == (60, "theirs")
+    assert options["max_retries"] == 0
+    assert pool.producers(app) is not app.producer_pool
+    assert pool.producers(app) is pool.producers(app)
+
+
+@pytest.mark.parametrize("name", ["dispatcher.tick", "dispatcher.rescue"])
+def test_an_entry_fires_though_its_last_run_is_in_the_future(name: str) -> None:
+    schedule = pickle.loads(pickle.dumps(app_of().conf.beat_schedule[name]["schedule"]))
+    now = schedule.now()
+
+    wait = schedule.is_due(now + timedelta(days=30)).next
+
+    assert 0 < wait <= 60
+    assert schedule.is_due(now - timedelta(minutes=2)).is_due
+
+
+def test_a_tick_that_is_late_is_worth_nothing_whatever_beat_makes_of_its_entry() -> None:
+    for name, entry in app_of().conf.beat_schedule.items():
+        assert project_app.tasks[name].expires == entry["options"]["expires"]
+
+
+def test_it_says_what_it_changed() -> None:
+    app = app_of(task_routes={"reports.*": {"queue": "reports"}})
+    assert app.conf  # read, and with it changed
+
+    changes = {change.setting: change for change in CHANGES[app]}
+
+    assert set(changes) == set(OURS)
+    assert changes["task_routes"].old == {"reports.*": {"queue": "reports"}}
+    assert changes["task_routes"].new == app.conf.task_routes
+    assert all(change.why for change in changes.values())
 
 
 def test_the_users_own_entry_and_route_win_over_ours() -> None:
@@ -269,7 +291,6 @@ def test_the_users_own_annotations_stay(noting_gate: None, shape: str) -> None:
 
     assert started(task, run_id="x") == ["gate", "theirs", "base"]
     assert task.rate_limit == "3/s"
-    assert task.Request == "dispatcher.worker.request:RunRequest"
 
 
 def test_tasks_bound_before_install_get_the_gate_when_a_worker_starts(noting_gate: None) -> None:
@@ -284,7 +305,35 @@ def test_tasks_bound_before_install_get_the_gate_when_a_worker_starts(noting_gat
     installation.guard_tasks(app)
 
     assert started(task, run_id="x") == ["gate", "base"]
-    assert task.Request == "dispatcher.worker.request:RunRequest"
+    assert task.Request is RunRequest
+
+
+class TheirRequest(Request):
+    pass
+
+
+@pytest.mark.parametrize(
+    "theirs", [TheirRequest, f"{__name__}:TheirRequest"], ids=["class", "path"]
+)
+def test_a_request_class_of_the_users_is_extended_not_replaced(theirs: Any) -> None:
+    from dispatcher.worker import installation
+
+    app = app_of()
+    task = app.task(do, name="watched", base=Base, shared=False, Request=theirs)
+    app.finalize()
+    installation.guard_tasks(app)
+    installation.guard_tasks(app)
+
+    assert issubclass(task.Request, SeesEnds)
+    assert task.Request.__mro__.count(SeesEnds) == 1
+    assert {base.__name__ for base in task.Request.__mro__} >= {"TheirRequest", "Request"}
+
+
+def test_a_consumer_of_the_users_can_be_made_to_survive() -> None:
+    made = resilient("celery.worker.consumer:Consumer")
+
+    assert issubclass(made, Consumer) and issubclass(made, SurvivesRestart)
+    assert resilient(made) is made
 
 
 def test_annotations_for_some_tasks_stay_beside_the_gate(noting_gate: None) -> None:

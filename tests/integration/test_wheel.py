@@ -276,7 +276,7 @@ def test_it_runs_a_job_where_nothing_else_is_installed(
     stranger.start_worker()
     found = json.loads(stranger.run("go.py").splitlines()[-1])
 
-    assert found["run"] == ["succeeded", 5]
+    assert found["run"] == ["succeeded", 5], (stranger.folder / "log").read_text()
     assert found["version"] == dispatcher.__version__
     assert found["pages"]["/healthz"][0] == 503  # no beat, so no tick; but an answer
     sees = {extra: stranger.extra in (extra, "all") for extra in EXTRAS}
