@@ -21,7 +21,7 @@ _GUARDED = (*FORMULA, "'")
 
 
 def to_csv(rows: Iterable[list[Any]]) -> bytes:
-    """With the mark at its beginning by which a spreadsheet knows UTF-8."""
+    """The rows as CSV, with the mark at its beginning by which a spreadsheet knows UTF-8."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)

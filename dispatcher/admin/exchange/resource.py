@@ -168,8 +168,8 @@ class TaskResource(ModelResource):
     def before_import(self, dataset: Dataset, **options: Any) -> None:
         keys = {name.lower() for name in dataset["name"] if isinstance(name, str)}
         rows = ScheduledTask.objects.filter(name_key__in=keys).order_by("pk")
-        found = rows if self.dry else locked(rows)
-        self.known = {row.name.lower(): row for row in found}
+        rows = rows if self.dry else locked(rows)
+        self.known = {row.name.lower(): row for row in rows}
 
     def get_instance(self, instance_loader: Any, row: Any) -> ScheduledTask | None:
         return self.known.get(str(row["name"]).lower())
@@ -177,7 +177,8 @@ class TaskResource(ModelResource):
     def validate_instance(
         self, instance: Any, import_validation_errors: Any = None, validate_unique: bool = True
     ) -> None:
-        """Of a cell that could not be read, what the model says about its absence is noise."""
+        """Ask the model only where every cell could be read: what it says about the absence of one
+        that could not is noise."""
         if import_validation_errors:
             raise ValidationError(import_validation_errors)
         super().validate_instance(instance, None, validate_unique)

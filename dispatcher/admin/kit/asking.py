@@ -32,9 +32,9 @@ def ask(
     form: forms.Form | None = None,
     more: dict[str, Any] | None = None,
 ) -> TemplateResponse:
-    """The page about `row`, or about its model where it has no id; `says` are its sentences, `yes`
-    its button, `back` where “no” leads, `named` the rows that it lists, `hidden` what its form
-    brings along."""
+    """Ask on a page about `row`, or about its model where it has no id; `says` are its sentences,
+    `yes` its button, `back` where “no” leads, `named` the rows that it lists, `hidden` what its
+    form brings along."""
     shown = {
         **admin.site.each_context(request),
         "title": title,

@@ -46,13 +46,13 @@ def _segments(hour: Hour, label: str, x: int, highest: int) -> list[Segment]:
     heights = [max(HEIGHT * count / highest, LEAST) if count else 0.0 for _s, count in present]
     over = max(sum(heights) - HEIGHT, 0)  # what the least heights took is the tallest's
     heights[heights.index(max(heights))] -= over
-    found, top = [], float(HEIGHT)
+    segments, top = [], float(HEIGHT)
     for (status, count), height in zip(present, heights, strict=True):
         top -= height
         if count:
             title = f"{label}: {count} {Status(status).label}"
-            found.append(Segment(status, title, str(x), f"{top:.2f}", f"{height:.2f}"))
-    return found
+            segments.append(Segment(status, title, str(x), f"{top:.2f}", f"{height:.2f}"))
+    return segments
 
 
 def clock(moment: datetime) -> str:
@@ -72,5 +72,5 @@ STRIP = 3600
 
 
 def strip(row: Upcoming, now: datetime) -> list[str]:
-    """Where on the strip the slots lie, in seconds from now."""
+    """The places of the slots on the strip, in seconds from now."""
     return [str(round((slot - now).total_seconds())) for slot in row.slots[:DOTS]]

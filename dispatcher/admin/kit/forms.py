@@ -87,10 +87,14 @@ def _why() -> forms.CharField:
 
 
 class WhyForm(forms.Form):
+    """Asks for a reason."""
+
     why = _why()
 
 
 class PauseForm(WallTimesForm):
+    """Until when to pause, and why."""
+
     until = WallTimeField(
         label=gettext_lazy("Until (empty: until somebody resumes it)"), required=False
     )
@@ -110,7 +114,7 @@ class BackfillForm(WallTimesForm):
     end = WallTimeField(label=gettext_lazy("To (itself not included)"))
 
     def first_guess(self) -> dict[str, Any]:
-        """Yesterday."""
+        """The day before, on the clock of the task."""
         local = in_zone(self.now, self.task.timezone).replace(tzinfo=None)
         today = local.replace(hour=0, minute=0, second=0, microsecond=0)
         return {"start": today - timedelta(days=1), "end": today}

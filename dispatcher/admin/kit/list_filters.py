@@ -29,8 +29,8 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class ValueFilter(admin.SimpleListFilter):
-    """By a column of text: its values, or where they are many a field to type one into. A value
-    that ends in `*` stands for all that begin so."""
+    """Filters by a column of text: offers its values, or where they are many a field to type one
+    into. A value that ends in `*` stands for all that begin so."""
 
     column: ClassVar[str]
     template = "admin/scheduling/scheduledtask/value_filter.html"

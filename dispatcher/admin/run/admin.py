@@ -30,12 +30,14 @@ REFRESH_SECONDS = 3
 
 
 class RunChangeList(FoundChangeList):
+    """Reads of each run only what the list shows."""
+
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
         return listed(super().get_queryset(request, exclude_parameters))
 
 
 def listed(runs: Any) -> Any:
-    """With what the list shows of them."""
+    """The runs with what the list shows of them."""
     return runs.defer(*LARGE).annotate(exception_head=Left("exception", 120))
 
 

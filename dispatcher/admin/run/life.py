@@ -30,8 +30,8 @@ class Phase:
 
 
 def phases(run: TaskRun, attempts: Sequence[RunAttempt], now: datetime) -> list[Phase]:
-    """From the plan to the end, or to now: waiting for its time, for a worker, running, between
-    attempts. What has no length is left out."""
+    """The phases from the plan to the end, or to now: waiting for its time, for a worker, running,
+    between attempts. What has no length is left out."""
     lived: list[Phase] = []
     end = run.finished_at or now
     tried = [(row.attempt, row.started_at, row.finished_at) for row in attempts]
@@ -105,12 +105,13 @@ def steps(run: TaskRun) -> list[tuple[str, str, str, str]]:
 
 
 def _moved_start(run: TaskRun) -> datetime | None:
-    """Where it is not the slot: jitter, or a retry."""
+    """The start of the run where it is not its slot: jitter, or a retry."""
     return run.start_at if run.start_at != run.scheduled_for else None
 
 
 def lateness(run: TaskRun) -> timedelta | None:
-    """None also where a retry has moved `start_at` past the first start."""
+    """How late the run started; None also where a retry has moved `start_at` past the first
+    start."""
     late = run.lateness
     return None if late is None or late < ZERO else late
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def page(
     model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
 ) -> HttpResponse:
-    """First the range, then how many runs that makes, then they are made: `confirmed` is the
-    number that the person has seen."""
+    """Ask first for the range, then whether to make so many runs, then make them: `confirmed` is
+    the number that the person has seen."""
     form = BackfillForm(task, database_now(), request.POST if request.method == "POST" else None)
     slots = _slots_of(form, task) if form.is_bound else None
     if slots and request.POST.get("confirmed") == str(len(slots)):

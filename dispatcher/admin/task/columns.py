@@ -18,8 +18,8 @@ LONGEST_REASON = 60
 
 @admin.display(description=gettext_lazy("name"), ordering="name_key")
 def named(task: ScheduledTask) -> str:
-    """With its task, by which the list is searched, too; and where there is no room for the
-    columns of group and owner, with those."""
+    """The name with its task, by which the list is searched, too; and where there is no room for
+    the columns of group and owner, with those."""
     lines = [
         ("", task.task),
         ("mh-belongs", " · ".join(filter(None, [task.group, task.owner]))),
@@ -42,7 +42,7 @@ def state(task: ScheduledTask) -> str:
 
 @admin.display(description=gettext_lazy("schedule"), ordering="kind")
 def schedule(task: ScheduledTask) -> str:
-    """In words, with the expression where the words are not the expression itself."""
+    """The rule in words, with the expression where the words are not the expression itself."""
     words, text = wording.schedule_words(task), wording.schedule_text(task)
     expression = format_html('<div class="mh-quiet mh-code">{}</div>', task.cron_expression)
     shown = format_html('<span class="mh-schedule">{}</span>', words)
@@ -51,7 +51,8 @@ def schedule(task: ScheduledTask) -> str:
 
 @admin.display(description=gettext_lazy("next run"))
 def next_run(task: Any) -> str:
-    """How long until then; the time itself, on the clock of the job and in UTC, on hover."""
+    """How long until the next run; the time itself, on the clock of the job and in UTC, on
+    hover."""
     slots, problem = wording.upcoming_or_problem(
         task, 1, task.read_at, bool(task.everything_paused)
     )

@@ -26,6 +26,7 @@ def duplicate_one(
 def page(
     model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
 ) -> HttpResponse:
+    """A GET asks. A POST makes the copy and leads to it."""
     if request.method != "POST":
         return ask(
             request,

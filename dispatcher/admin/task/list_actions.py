@@ -39,7 +39,7 @@ def run_now(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpRespon
 
 @admin.action(description=gettext_lazy("Run now with other arguments"), permissions=["run"])
 def run_with(model_admin: Any, request: HttpRequest, queryset: Any) -> HttpResponse | None:
-    """Once: the page of the one that is selected asks for them."""
+    """Lead to the page of the one that is selected, which asks for them."""
     ids = list(queryset.values_list("pk", flat=True)[:2])
     if len(ids) == 1:
         return HttpResponseRedirect(reverse("admin:scheduling_scheduledtask_run", args=ids))
@@ -77,7 +77,8 @@ ACTIONS = (run_now, run_with, pause, resume, skip_next, duplicate)
 
 
 def _skip_verb(model_admin: Any, request: HttpRequest, tasks: Sequence[ScheduledTask]) -> Verb:
-    """Skips what the page has told, and nothing that has come to be the next run since."""
+    """The verb that skips what the page has told, and nothing that has come to be the next run
+    since."""
     asked, next_slots = _asked_slots(request), questions.next_slots(tasks)
 
     def skip(task: ScheduledTask) -> bool:
@@ -110,7 +111,7 @@ def _each(
     verb_of: Callable[[Sequence[ScheduledTask]], Verb],
     form: Any = None,
 ) -> HttpResponse | None:
-    """The page that asks; or, when its button was pressed, what was asked for, to each."""
+    """Answer with the page that asks; or, when its button was pressed, do it to each."""
     tasks = list(rows[: MOST + 1])
     if len(tasks) > MOST:
         said = _("Select at most %(n)d at a time, for example by a filter.") % {"n": MOST}

@@ -123,7 +123,7 @@ def resume(tasks: Tasks) -> Question:
 
 
 def skip(tasks: Tasks) -> Question:
-    """Its page brings along which slots it has told of."""
+    """The question brings along which slots it has told of."""
     slots = next_slots(tasks)
     named: list[Named] = [
         (task.name, moment_text(slots.get(task.pk), task.timezone) or _("has no next run"))
@@ -187,11 +187,11 @@ def _number(tasks: Tasks, title: str) -> str:
 
 
 def _if_any(*sentences: tuple[str, int]) -> list[str]:
-    """Those sentences whose number is not 0, with it."""
+    """The sentences whose number is not 0, with it."""
     return [text % {"n": number} for text, number in sentences if number]
 
 
 def _named(tasks: Tasks) -> list[Named]:
-    """Their names; of those that are not active also the state."""
+    """The names of the tasks; of those that are not active also the state."""
     states = ((task, state_of(task)) for task in tasks)
     return [(task.name, "" if state == "active" else state_label(state)) for task, state in states]

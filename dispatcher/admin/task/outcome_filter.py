@@ -11,7 +11,7 @@ from dispatcher.watch.recent_runs import whose_last_is
 
 
 class LastStatusFilter(admin.SimpleListFilter):
-    """By the newest run that has begun or ended."""
+    """Filters by the newest run that has begun or ended."""
 
     title = gettext_lazy("last outcome")
     parameter_name = "last_status"

@@ -96,10 +96,13 @@ def _formatted(typed: dict[str, str]) -> dict[str, str]:
 def _completed(typed: dict[str, str]) -> dict[str, str] | None:
     """Both fields with what the signature adds to them; None where it adds nothing."""
     args, kwargs = _read(typed["args"], []), _read(typed["kwargs"], {})
-    found = argument_text.completed(typed["task"].strip(), args, kwargs)
-    if found is None or found == (args, kwargs):
+    completed = argument_text.completed(typed["task"].strip(), args, kwargs)
+    if completed is None or completed == (args, kwargs):
         return None
-    return {"args": argument_text.json_line(found[0]), "kwargs": json.dumps(found[1], indent=2)}
+    return {
+        "args": argument_text.json_line(completed[0]),
+        "kwargs": json.dumps(completed[1], indent=2),
+    }
 
 
 def _read(text: str, empty: Any) -> Any:

@@ -104,7 +104,7 @@ def _legend(runs: Sequence[TaskRun]) -> list[tuple[str, Any, int]]:
 
 
 def _success(runs: Sequence[TaskRun]) -> str:
-    """Of those that came to an end by their own work."""
+    """The share that succeeded, of those that came to an end by their own work."""
     worked = [run.status for run in runs if run.started_at is not None]
     if not worked:
         return ""

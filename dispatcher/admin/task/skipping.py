@@ -105,7 +105,8 @@ def unskip_links(
 def unskip_page(
     model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
 ) -> HttpResponse:
-    """Of the slot in the address: `?slot=2026-11-21T09:00:00+00:00`."""
+    """A GET asks, about the slot in the address: `?slot=2026-11-21T09:00:00+00:00`. A POST lets it
+    run."""
     asked = request.GET.get("slot", "")
     slots = slots_skipped_by_hand(task, database_now())
     slot = next((slot for slot in slots if slot.isoformat() == asked), None)

@@ -21,10 +21,10 @@ class BearerAuthentication(BaseAuthentication):
             return None
         if len(words) != 2:
             raise AuthenticationFailed(_MALFORMED, "malformed_token")
-        found = ApiToken.objects.presented(words[1])
-        if found is None:
+        known = ApiToken.objects.presented(words[1])
+        if known is None:
             raise AuthenticationFailed(_UNKNOWN, "invalid_token")
-        token, now = found
+        token, now = known
         _check(token, now)
         if token.is_use_news(now):
             ApiToken.objects.filter(pk=token.pk).used(now)
@@ -41,7 +41,8 @@ _UNKNOWN = _("There is no such token.")
 
 
 def _check(token: ApiToken, now: datetime) -> None:
-    """These answers help nobody who guesses: only who knows the secret comes here."""
+    """Refuse a token that does not count any more. The answers help nobody who guesses: only who
+    knows the secret comes here."""
     if token.revoked_at is not None:
         raise AuthenticationFailed(_("This token was revoked."), "revoked_token")
     if token.expires_at <= now:

@@ -37,13 +37,14 @@ class JsonParser(BaseParser):
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON leaves open which of two values counts: neither does."""
-    found: dict[str, Any] = {}
+    """The object of these pairs. JSON leaves open which of two values of a name counts: neither
+    does."""
+    values: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in values:
             raise ParseError(_("“%(name)s” is in the body twice.") % {"name": shortened(name)})
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def _refuse(constant: str) -> Any:

@@ -28,7 +28,9 @@ UNIQUE = frozenset(("id", "name_key"))
 DEEPEST = 2**31
 
 
-class CappedPage(Page):  # type: ignore[type-arg]
+class CountedPage(Page):  # type: ignore[type-arg]
+    """A page that knows from one row more than it shows whether there is a further one."""
+
     def __init__(self, rows: Any, number: int, paginator: Any, has_more: bool) -> None:
         super().__init__(rows, number, paginator)
         self.has_more = has_more
@@ -43,17 +45,19 @@ class CappedPage(Page):  # type: ignore[type-arg]
         return self.number - 1
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]
+class CountingPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts the rows up to `limit`; up to `few` of them are put in order here."""
+
     def __init__(self, rows: Any, size: int, limit: int, few: int) -> None:
         super().__init__(rows, size)
         self.limit, self.few = limit, few
 
     @cached_property
     def count(self) -> int:
-        return min(self._found, self.limit)
+        return min(self._count, self.limit)
 
     @cached_property
-    def _found(self) -> int:
+    def _count(self) -> int:
         if self.few >= self.limit:
             return len(self._counted)
         rows: Any = self.object_list
@@ -68,20 +72,20 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
     @property
     def count_is_exact(self) -> bool:
-        return self._found <= self.limit
+        return self._count <= self.limit
 
-    def page(self, number: Any) -> CappedPage:
+    def page(self, number: Any) -> CountedPage:
         first = (number - 1) * self.per_page
         if first >= (max(self.count, 1) if self.count_is_exact else DEEPEST):
             raise EmptyPage
         rows = self._rows(first, first + self.per_page + 1)
         if number > 1 and not rows:
             raise EmptyPage
-        return CappedPage(rows[: self.per_page], number, self, len(rows) > self.per_page)
+        return CountedPage(rows[: self.per_page], number, self, len(rows) > self.per_page)
 
     def _rows(self, first: int, end: int) -> list[Any]:
-        """Where it is known that few are found, all of them: told that it needs only a hundred,
-        PostgreSQL looks for the few among all rows in their order."""
+        """The rows from `first` to before `end`. Where few are found, all of them are read: told
+        that it needs only a hundred, PostgreSQL looks for the few among all rows in their order."""
         if self.few >= self.limit and (self.count_is_exact or end <= self.limit):
             return self._counted[first:end]
         rows: Any = self.object_list

@@ -109,8 +109,8 @@ def _known(view: Any) -> set[str]:
 
 def _is_multiple(view: Any, name: str) -> bool:
     filterset = getattr(view, "filterset_class", None)
-    found = filterset.base_filters.get(name) if filterset else None
-    return isinstance(found, filters.MultipleChoiceFilter)
+    named = filterset.base_filters.get(name) if filterset else None
+    return isinstance(named, filters.MultipleChoiceFilter)
 
 
 def _of_pages(view: Any) -> set[str]:

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dispatcher.api.kernel import counting
-from dispatcher.api.kernel.counting import CappedPaginator
+from dispatcher.api.kernel.counting import CountingPaginator
 
 DEFAULT_SIZE, LARGEST = 50, 100
 
@@ -42,7 +42,7 @@ class _Sized:
         return parameters
 
     def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
-        """All of it is in every answer."""
+        """Say that every answer has all of the properties."""
         described: dict[str, Any] = super().get_paginated_response_schema(schema)  # type: ignore[misc]
         properties = described["properties"]
         for name, text in (("next", "The next page, or null."), ("previous", "The one before.")):
@@ -62,13 +62,13 @@ class Pages(_Sized, PageNumberPagination):
 
 
 class CappedPages(Pages):
-    """And `"count_is_exact"`: of a list that may be too long to be counted."""
+    """Pages with `"count_is_exact"`: of a list that may be too long to be counted."""
 
     limit = counting.LIMIT
     few = counting.FEW
 
-    def django_paginator_class(self, rows: Any, size: int) -> CappedPaginator:
-        return CappedPaginator(rows, size, self.limit, self.few)
+    def django_paginator_class(self, rows: Any, size: int) -> CountingPaginator:
+        return CountingPaginator(rows, size, self.limit, self.few)
 
     def get_paginated_response(self, data: Any) -> Response:
         answer = super().get_paginated_response(data)
@@ -120,7 +120,7 @@ class Cursors(_Sized, CursorPagination):
 
 
 class NumberedCursors(Cursors):
-    """Of the audit trail, newest first."""
+    """Cursors of the audit trail, along its numbers, newest first."""
 
     newest_first = "-history_id"
 

@@ -124,14 +124,15 @@ def _of_database(error: OperationalError | InterfaceError) -> exceptions.APIExce
 
 
 def invalid(error: ModelError) -> exceptions.ValidationError:
-    """What `clean()` says, with its codes: of each field the first, as forms do."""
-    found = (
+    """The error that tells what `clean()` says, with its codes: of each field the first, as forms
+    do."""
+    errors_by_field = (
         error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
     )
     return exceptions.ValidationError(
         {
             "" if field == NON_FIELD_ERRORS else field: [_first(errors)]
-            for field, errors in found.items()
+            for field, errors in errors_by_field.items()
         }
     )
 
@@ -149,14 +150,15 @@ def code_of(error: exceptions.APIException) -> str:
 def _detail(error: exceptions.APIException) -> str:
     if not isinstance(error, exceptions.ValidationError):
         return str(error.detail)
-    sentences = [found["detail"] for found in errors_of(error)]
+    sentences = [each["detail"] for each in errors_of(error)]
     return sentences[0] if len(sentences) == 1 else _("Several things are wrong; see “errors”.")
 
 
 def errors_of(error: exceptions.ValidationError) -> Iterator[dict[str, str]]:
-    for found in flatten_errors(error.detail):
-        field = "" if found.attr in (None, "non_field_errors", "__all__") else found.attr
-        yield {"code": found.code, "field": field, "detail": found.detail}
+    """Each thing that is wrong, as `{"code", "field", "detail"}`."""
+    for each in flatten_errors(error.detail):
+        field = "" if each.attr in (None, "non_field_errors", "__all__") else each.attr
+        yield {"code": each.code, "field": field, "detail": each.detail}
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

@@ -62,10 +62,10 @@ class Schema(AutoSchema):
 
     def _get_parameters(self) -> list[dict[str, Any]]:
         parameters: list[dict[str, Any]] = super()._get_parameters()
-        for found in parameters:
-            schema = found["schema"]
+        for parameter in parameters:
+            schema = parameter["schema"]
             text = schema.get("type") == "string" and not {"enum", "format"} & set(schema)
-            if found["in"] == "query" and text and found["name"] not in MAY_BE_EMPTY:
+            if parameter["in"] == "query" and text and parameter["name"] not in MAY_BE_EMPTY:
                 schema["minLength"] = 1
         return parameters
 

@@ -24,8 +24,8 @@ Times are ISO 8601: sent with any offset, answered in UTC. Every error is
 
 
 def only_ours(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Without the views of the project that the API is part of."""
-    return [found for found in endpoints if issubclass(getattr(found[3], "cls", object), ApiView)]
+    """The endpoints without the views of the project that the API is part of."""
+    return [each for each in endpoints if issubclass(getattr(each[3], "cls", object), ApiView)]
 
 
 #: Given to drf-spectacular by our views and by `make openapi`: a project's own stay as they are.

@@ -67,9 +67,9 @@ class RegistryViewSet(ApiView, GenericViewSet):
         part = request.query_params.get("search", "").lower()
         names = [name for name in registry.task_names() if part in name.lower()]
         page = self.paginate_queryset(names)
-        found = [info for name in page if (info := registry.describe(name)) is not None]
+        infos = [info for name in page if (info := registry.describe(name)) is not None]
         return self.get_paginated_response(
-            RegisteredTaskSerializer([_registered(info) for info in found], many=True).data
+            RegisteredTaskSerializer([_registered(info) for info in infos], many=True).data
         )
 
     @described(

@@ -16,7 +16,8 @@ from dispatcher.reasons import SENTENCES
 
 
 class RunFilters(filters.FilterSet):
-    """Of runs. `planned_after` and `planned_before` are quick whatever the number of runs."""
+    """Filters of a list of runs. `planned_after` and `planned_before` are quick whatever the number
+    of runs."""
 
     status = filters.MultipleChoiceFilter(
         choices=Status.choices, label=gettext_lazy("May be given several times.")
@@ -47,7 +48,7 @@ class RunFilters(filters.FilterSet):
 
     @extend_schema_field(OpenApiTypes.DATETIME)
     def from_id(self, rows: "QuerySet[Any]", name: str, value: Any) -> "QuerySet[Any]":
-        """Ids grow with time."""
+        """The runs from this time on: ids grow with time."""
         return rows.filter(pk__gte=run_id_at(value))
 
     @extend_schema_field(OpenApiTypes.DATETIME)
@@ -55,5 +56,5 @@ class RunFilters(filters.FilterSet):
         return rows.filter(pk__lt=run_id_at(value))
 
     def as_they_are(self, rows: "QuerySet[Any]", name: str, value: Any) -> "QuerySet[Any]":
-        """The cursor orders them."""
+        """The rows as they are: the cursor orders them."""
         return rows

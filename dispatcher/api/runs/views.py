@@ -28,7 +28,7 @@ from dispatcher.models.run import LARGE
 
 
 def listed(rows: "QuerySet[TaskRun]") -> "QuerySet[TaskRun]":
-    """Without the columns that may be large."""
+    """The runs without the columns that may be large."""
     return rows.defer(*LARGE)
 
 

@@ -36,7 +36,7 @@ class OrderingFilter(filters.OrderingFilter):
 
 
 class ScheduledTaskFilters(filters.FilterSet):
-    """Of scheduled tasks."""
+    """Filters, search and order of a list of scheduled tasks."""
 
     search = filters.CharFilter(method="named_from", label=gettext_lazy("The name begins so."))
     state = filters.ChoiceFilter(choices=State.choices, method="in_state", null_label=None)

@@ -146,7 +146,8 @@ class ScheduledTaskSerializer(Strict, Prepared, serializers.ModelSerializer):
     # In -------------------------------------------------------------------------------------------
 
     def is_refused(self, name: str) -> bool:
-        """A whole representation may come back as it went out; a PATCH names what it means."""
+        """Whether the body may not name this field: a whole representation may come back as it went
+        out, a PATCH names what it means."""
         return super().is_refused(name) or (self.partial and self.fields[name].read_only)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -106,7 +106,8 @@ class ScheduledTaskViewSet(ApiView, GenericViewSet):
         "can be asked for. A deep one of a long list takes longer; by name or `id` the least.",
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """First which rows, then the rows: what is computed for each, is for those shown only."""
+        """Ask first which rows, then for the rows: what is computed for each, is for those shown
+        only."""
         listed = self.filter_queryset(ScheduledTask.objects.order_by("name_key"))
         page = self.paginate_queryset(listed.values_list("pk", flat=True))
         rows = self.get_queryset().in_bulk(page)
@@ -114,8 +115,8 @@ class ScheduledTaskViewSet(ApiView, GenericViewSet):
         return self.get_paginated_response(self.get_serializer(shown, many=True).data)
 
     def paginate_queryset(self, rows: Any) -> Any:
-        """Of a frequent outcome a thousand are counted: each task is asked for its newest run. Of
-        another all have been found already."""
+        """The rows of the page. Filtered by a frequent outcome a thousand are counted, as each task
+        is asked for its newest run; by another all have been found already."""
         status = self.request.query_params.get("last_status")
         if not (status and self.action == "list"):
             return super().paginate_queryset(rows)
