@@ -3,7 +3,6 @@
 A fixed number of queries, each answered by an index or by the small table of definitions.
 """
 
-import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -13,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from dispatcher.models import Failing, Status, TaskRun, Tick, Worker
+from dispatcher.models.run import run_id_at
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask, State
 from scheduling.models.state import noted
@@ -89,7 +89,7 @@ def _schedules() -> Iterator[Gauge]:
 def _recent_runs(now: datetime) -> Gauge:
     """Run ids grow with time, so that the age needs no index of its own."""
     name, text = "minutehand_recent_runs", "Runs planned in the last 5 minutes, by present status."
-    since = uuid.UUID(int=int((now - RECENT).timestamp() * 1000) << 80)
+    since = run_id_at(now - RECENT)
     counts = dict.fromkeys(Status.values, 0)
     rows = TaskRun.objects.filter(pk__gte=since).order_by().values_list("status")
     counts.update(rows.annotate(Count("pk")))

@@ -40,7 +40,7 @@ def test_runs_are_counted_in_the_hour_in_which_they_were_made():
 
 
 def test_all_hours_are_counted_in_one_query_up_to_a_limit(monkeypatch):
-    monkeypatch.setattr(figures, "HOUR_LIMIT", 3)
+    monkeypatch.setattr(figures.ended, "HOUR_LIMIT", 3)
     for _ in range(5):
         run_at(NOW)
     run_at(NOW, status="failed")
@@ -61,7 +61,7 @@ def test_percentiles_by_nearest_rank():
 
 
 def test_lateness_is_of_the_newest_runs_that_schedules_started(monkeypatch):
-    monkeypatch.setattr(figures, "SAMPLE", 4)
+    monkeypatch.setattr(figures.ended, "SAMPLE", 4)
     run_at(NOW - 5 * MINUTE, late=HOUR)  # the fifth newest: not in the sample
     for n, status in enumerate(("failed", "succeeded", "running", "lost"), 1):
         run_at(NOW - n * MINUTE, status=status, late=n * SECOND)
@@ -125,7 +125,7 @@ def test_waiting_runs_are_a_backlog_after_two_minutes():
 def test_the_depth_of_the_queues_is_asked_once_in_some_seconds(sent_messages):
     from project.celery import app
 
-    figures._depths.clear()
+    figures.alive._depths.clear()
     app.send_task(OK, queue="celery")
     first = figures.depths(["celery", "no such queue"])
     assert {depth.queue: depth.ready for depth in first} == {
@@ -135,17 +135,17 @@ def test_the_depth_of_the_queues_is_asked_once_in_some_seconds(sent_messages):
     }
     app.send_task(OK, queue="celery")
     assert figures.depths(["celery", "no such queue"]) is first
-    figures._depths.clear()
+    figures.alive._depths.clear()
     (celery,) = (d for d in figures.depths(["celery"]) if d.queue == "celery")
     assert celery.ready == 2
 
 
 def test_a_broker_that_is_away_is_told_at_once(broken_broker):
-    figures._depths.clear()
+    figures.alive._depths.clear()
     before = database_now()
     assert figures.depths(["celery"]) is None
     assert database_now() - before < timedelta(seconds=2)
-    figures._depths.clear()
+    figures.alive._depths.clear()
 
 
 # What needs somebody ------------------------------------------------------------------------------
@@ -182,8 +182,8 @@ def test_schedules_that_are_set_aside_are_found_the_newest_first():
 
 
 def test_running_lists_the_longest_first_and_counts_to_a_limit(monkeypatch):
-    monkeypatch.setattr(figures, "SAMPLE", 12)
-    monkeypatch.setattr(figures, "SHOWN", 2)
+    monkeypatch.setattr(figures.open_runs, "SAMPLE", 12)
+    monkeypatch.setattr(figures.open_runs, "SHOWN", 2)
     made = [run_at(NOW - n * MINUTE, status="running") for n in range(15)]
     listed = figures.running()
     assert [run.pk for run in listed.rows] == [made[14].pk, made[13].pk]
@@ -221,7 +221,7 @@ def test_a_frequent_schedule_is_many_and_a_broken_one_harms_nobody():
 
 
 def test_only_the_next_schedules_are_listed(monkeypatch):
-    monkeypatch.setattr(figures, "SHOWN", 2)
+    monkeypatch.setattr(figures.ahead, "SHOWN", 2)
     now = database_now()
     for n in range(1, 8):
         ScheduledTask.objects.create_one_time(f"in {n}", OK, now + n * 5 * MINUTE)
