@@ -4,7 +4,7 @@ The row is locked, so no planner is at work on it. Runs that a worker claims mea
 and stay; every other one of the old definition is gone, renewed or cancelled when this commits.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -23,9 +23,8 @@ from scheduling.edits import Change
 from scheduling.models import ScheduledTask, spoilt_rows
 from scheduling.models.state import may_run
 from scheduling.schedules import ScheduleError, Span
+from scheduling.schedules.policies import INSTANT
 from scheduling.stop import current_stop
-
-_INSTANT = timedelta(microseconds=1)
 
 #: Runs detached in the request that deletes their schedule; the tick detaches the rest.
 DETACH_LIMIT = 1000
@@ -102,7 +101,7 @@ def _unplanned(old: ScheduledTask, now: datetime) -> Span | None:
     first = decisions.first_unplanned(old, now)
     if first is None or first > now:
         return None
-    window, after, left = old.window(), first - _INSTANT, old.slots_left()
+    window, after, left = old.window(), first - INSTANT, old.slots_left()
     until = now if left is None else window.until_count(after, now, left)
     return window.span(after, until)
 

@@ -5,7 +5,7 @@ Each commits its rows first and publishes on commit: in a transaction that rolls
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -23,13 +23,12 @@ from scheduling.database.after_commit import after_commit
 from scheduling.edits import schedule_error
 from scheduling.models import ScheduledTask, spoilt_rows
 from scheduling.schedules import ScheduleError
+from scheduling.schedules.policies import INSTANT
 
 logger = logging.getLogger(__name__)
 
 #: The most runs that one backfill makes.
 BACKFILL_LIMIT = 10_000
-
-_INSTANT = timedelta(microseconds=1)
 
 
 def run_now(
@@ -139,7 +138,7 @@ def backfill_slots(scheduled_task: ScheduledTask, start: datetime, end: datetime
     if end <= start:
         raise _refusal("end", _("The end must be after the start."), "ends_before_start")
     window = scheduled_task.window()
-    span = window.span(start - _INSTANT, end - _INSTANT)
+    span = window.span(start - INSTANT, end - INSTANT)
     if span is not None and span.count > BACKFILL_LIMIT:
         message = _("That is %(count)d runs; at most %(limit)d can be made at once.")
         params = {"count": span.count, "limit": BACKFILL_LIMIT}
@@ -148,7 +147,7 @@ def backfill_slots(scheduled_task: ScheduledTask, start: datetime, end: datetime
         status=Status.SUCCEEDED, scheduled_for__gte=start, scheduled_for__lt=end
     )
     succeeded = set(done.values_list("scheduled_for", flat=True))
-    return [s for s in window.between(start - _INSTANT, end - _INSTANT) if s not in succeeded]
+    return [s for s in window.between(start - INSTANT, end - INSTANT) if s not in succeeded]
 
 
 def cancel(run: TaskRun, *, by: Any = None) -> bool:

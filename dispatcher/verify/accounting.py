@@ -15,13 +15,13 @@ from dispatcher.models.times import HORIZON
 from dispatcher.verify.findings import Account, Finding
 from scheduling.audit import Entry, Term, expected, explains, term_of
 from scheduling.models.state import State, noted
+from scheduling.schedules.policies import INSTANT
 
 #: Younger slots may still be on their way.
 MARGIN = timedelta(minutes=2)
 #: Rows read at a time.
 PAGE = 10_000
 
-_INSTANT = timedelta(microseconds=1)
 #: A run of one slot that has ended: nothing more is to be said of it.
 _PLAIN = Q(last_slot=None, status__in=ENDED)
 
@@ -70,7 +70,7 @@ class Comparison:
     ) -> None:
         """Of the slots in [since, until]; `paused`: whether everything is."""
         self.subject, self.now, self.paused = subject, now, paused
-        self.after = max(since - _INSTANT, subject.terms[0].start)
+        self.after = max(since - INSTANT, subject.terms[0].start)
         self.until = min(until, subject.deleted_at or until)
         self.account = Account()
         self.gap: tuple[str, datetime, datetime, int] | None = None

@@ -14,9 +14,8 @@ from scheduling.edits import TIMING
 from scheduling.models import ScheduledTask
 from scheduling.models.state import State, may_run, noted
 from scheduling.schedules import Schedule, slots_between
+from scheduling.schedules.policies import INSTANT
 from scheduling.trail import DELETED
-
-_INSTANT = timedelta(microseconds=1)
 
 #: Columns of the trail that say which slots there are, and when.
 RULE = (*TIMING, "created_at")
@@ -69,7 +68,7 @@ class Term:
     def has_slot(self, slot: datetime) -> bool:
         """Whether its rule has this slot, whenever it was in force."""
         inside = (self.starts_at or slot) <= slot <= (self.ends_at or slot)
-        found = self.schedule and inside and self.schedule.next_after(slot - _INSTANT)
+        found = self.schedule and inside and self.schedule.next_after(slot - INSTANT)
         return found == slot
 
     def count(self) -> int:
@@ -89,7 +88,7 @@ class Term:
     def _bounded(self, after: datetime, until: datetime) -> tuple[datetime, datetime]:
         after, until = max(after, self.start), min(until, self.end)
         if self.starts_at is not None:
-            after = max(after, self.starts_at - _INSTANT)
+            after = max(after, self.starts_at - INSTANT)
         if self.ends_at is not None:
             until = min(until, self.ends_at)
         return after, until

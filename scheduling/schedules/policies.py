@@ -13,7 +13,8 @@ CATCH_UP_LIMIT = 1000
 RETRY_CEILING_SECONDS = 3600
 RERUN_LIMIT = 3
 
-_INSTANT = timedelta(microseconds=1)
+#: The smallest step of time that is stored: right before a moment, where a question is "after".
+INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Window:
     ends_at: datetime | None = None
 
     def _after(self, moment: datetime) -> datetime:
-        return max(moment, self.starts_at - _INSTANT) if self.starts_at else moment
+        return max(moment, self.starts_at - INSTANT) if self.starts_at else moment
 
     def _until(self, moment: datetime) -> datetime:
         return min(moment, self.ends_at) if self.ends_at else moment
@@ -36,7 +37,7 @@ class Window:
         return None if slot is None or (self.ends_at and slot > self.ends_at) else slot
 
     def has_slot(self, moment: datetime) -> bool:
-        return self.next_after(moment - _INSTANT) == moment
+        return self.next_after(moment - INSTANT) == moment
 
     def between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         """The slots in (after, until], oldest first."""
@@ -102,7 +103,7 @@ def plan_slots(
     allowed: int | None = None,
 ) -> SlotPlan:
     """Decide every slot in [next_run_at, horizon]; at most `allowed` of them (None: no limit)."""
-    after = next_run_at - _INSTANT
+    after = next_run_at - INSTANT
     until = horizon
     if allowed is not None:
         until = window.until_count(after, horizon, allowed)
@@ -123,9 +124,9 @@ def _catch_up_from(
     if first is None or first > due or first >= now - misfire.grace:
         return after
     if misfire.policy == "skip":
-        return min(now - misfire.grace - _INSTANT, due)
+        return min(now - misfire.grace - INSTANT, due)
     kept = window.newest(after, due, CATCH_UP_LIMIT if misfire.policy == "run_all" else 1)
-    return kept[0] - _INSTANT if kept else after
+    return kept[0] - INSTANT if kept else after
 
 
 def overtaken(

@@ -19,13 +19,13 @@ from scheduling.edits import TIMING, in_words
 from scheduling.models import Kind, ScheduledTask
 from scheduling.schedules import Cron, ScheduleError
 from scheduling.schedules.clock_changes import ClockNote, clock_notes
+from scheduling.schedules.policies import INSTANT
 from scheduling.schedules.zones import NAMES
 from scheduling.words import wording
 
 #: While one of these is wrong there are no next runs to show; "" is the row as a whole.
 _DECIDING_WHEN = frozenset((*TIMING, "jitter_seconds", ""))
 
-_INSTANT = timedelta(microseconds=1)
 
 _CLOCK_SENTENCES = {
     "moved": gettext_lazy("The clock skips %(wall)s that night: it runs at %(shown)s instead."),
@@ -135,7 +135,7 @@ def _planned_ahead(row: ScheduledTask, now: datetime) -> int:
     for name, value in row._stored.items():
         setattr(stored, name, value)
     try:
-        span = stored.window().span(now, row.next_run_at - _INSTANT)
+        span = stored.window().span(now, row.next_run_at - INSTANT)
     except Exception:  # raw SQL: nothing can be told of the old rule
         return 0
     return span.count if span else 0
@@ -147,7 +147,7 @@ def _planned_ahead(row: ScheduledTask, now: datetime) -> int:
 def _clock_notes(row: ScheduledTask, slots: list[datetime], now: datetime) -> list[str]:
     """What the clock of its zone does to each of the slots, in a sentence or ""."""
     zone = row.timezone if row.timezone in NAMES else "UTC"
-    since = max(now, row.starts_at - _INSTANT) if row.starts_at else now
+    since = max(now, row.starts_at - INSTANT) if row.starts_at else now
     return [_note_text(note) for note in clock_notes(row.schedule(), zone, slots, since)]
 
 
