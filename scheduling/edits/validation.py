@@ -14,6 +14,7 @@ from scheduling import registry
 from scheduling.database import database_now
 from scheduling.edits.columns import RULE
 from scheduling.schedules import ScheduleError, ScheduleWarning
+from scheduling.schedules.errors import with_advice
 
 if TYPE_CHECKING:
     from scheduling.models import ScheduledTask
@@ -51,7 +52,7 @@ def schedule_error(error: ScheduleError) -> ValidationError:
 
 def in_words(problem: ScheduleError | ScheduleWarning) -> str:
     """Its message in the language of the reader, who also reads the name of the cron field."""
-    params = problem.params
+    params = with_advice(problem, problem.suggestions, _) if problem.suggestions else problem.params
     if part := params.get("part"):
         params = params | {"part": _(part)}
     return _(problem.message_template) % params

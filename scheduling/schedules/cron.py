@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from scheduling.schedules.cron_text import FIELD, read
+from scheduling.schedules.cron_parts import FIELD
+from scheduling.schedules.cron_text import read
 from scheduling.schedules.errors import ScheduleError, ScheduleWarning
+from scheduling.schedules.suggesting import advised, doubts
 from scheduling.schedules.wall_clock import WallClock, wall_clock
 from scheduling.schedules.zones import (
     DAY,
@@ -33,7 +35,10 @@ _WIDEST_SHIFT = 2 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """A cron expression in a zone; ScheduleError (`cron_expression`, `timezone`) if it is wrong."""
+    """A cron expression in a zone; ScheduleError (`cron_expression`, `timezone`) if it is wrong.
+
+    The error and the `warnings` carry as `suggestions` what the text probably meant.
+    """
 
     expression: str
     timezone: str = "UTC"
@@ -43,7 +48,10 @@ class Cron:
             raise ScheduleError("not_text", FIELD)
         if not isinstance(self.timezone, str):
             zone(self.timezone)  # refuses
-        _timetable(self.expression, self.timezone)
+        try:
+            _timetable(self.expression, self.timezone)
+        except ScheduleError as error:
+            raise (advised(error, self.expression) if error.field == FIELD else error) from None
 
     @property
     def wildcard(self) -> bool:
@@ -53,7 +61,7 @@ class Cron:
     @property
     def warnings(self) -> tuple[ScheduleWarning, ...]:
         """What is accepted but probably not meant."""
-        return _timetable(self.expression, self.timezone).warnings
+        return doubts(self.expression)
 
     def shown_within(self, first: int, last: int) -> int | None:
         """The first matching wall time in [first, last), whatever the zone makes of it.
@@ -88,23 +96,16 @@ def _timetable(expression: str, timezone: str) -> "_Timetable":
     """Read once per pair. Refusals are not remembered: wrong text would fill the memory."""
     fields = read(expression)
     zone(timezone)
-    return _Timetable(wall_clock(fields), timezone, fields.wildcard, fields.warnings)
+    return _Timetable(wall_clock(fields), timezone, fields.wildcard)
 
 
 class _Timetable:
     """What a Cron computes with: instants (UTC seconds), and the one answer it remembers."""
 
-    def __init__(
-        self,
-        clock: WallClock,
-        timezone: str,
-        wildcard: bool,
-        warnings: tuple[ScheduleWarning, ...],
-    ) -> None:
+    def __init__(self, clock: WallClock, timezone: str, wildcard: bool) -> None:
         self.clock = clock
         self.timezone = timezone
         self.wildcard = wildcard
-        self.warnings = warnings
         # [low, high) is known to have `high` as its next slot. Read and replaced as one tuple, so
         # that threads need no lock. It makes many jobs with one schedule cost one computation.
         self._remembered: tuple[datetime, datetime] | None = None

@@ -7,53 +7,25 @@ optional first field of seconds and the Quartz forms `?`, `L`, `nL` and `n#k`.
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
 
+from scheduling.schedules.cron_parts import (
+    ALIASES,
+    DAY,
+    FIELD,
+    FIVE,
+    HOUR,
+    MAX_LENGTH,
+    MINUTE,
+    MONTH,
+    SECOND,
+    WEEKDAY,
+    Part,
+)
+from scheduling.schedules.cron_refusals import refuse, wrong
 from scheduling.schedules.errors import ScheduleError, ScheduleWarning, shortened
-
-FIELD = "cron_expression"  # of ScheduledTask, which every error names
-MAX_LENGTH = 256
-
-ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-
-
-class Part(NamedTuple):
-    """One field of an expression: its values are `low` to `high`, or three-letter `names`."""
-
-    name: str
-    low: int
-    high: int
-    names: tuple[str, ...] = ()  # the first stands for `low`
-
-
-SECOND = Part("second", 0, 59)
-MINUTE = Part("minute", 0, 59)
-HOUR = Part("hour", 0, 23)
-DAY = Part("day of month", 1, 31)
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-MONTH = Part("month", 1, 12, _MONTHS)
-WEEKDAY = Part("day of week", 0, 7, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))
 
 _NTH = re.compile(r"([0-9]|[A-Z]{3})#([1-5])")
 _LAST = re.compile(r"([0-9]|[A-Z]{3})L")
-# A weekday by number: not a step, not the k of n#k.
-_WEEKDAY_NUMBER = re.compile(r"(?<![\w#/])[0-7](?![0-9])")
-# Forms of other crons, the likeliest first, each with the code of what to say about it.
-_REFUSED_FORMS = {
-    "question_mark": re.compile(r".*\?.*"),
-    "nth_misplaced": re.compile(r".*#.*"),
-    "hashed": re.compile(r"[HR](?![A-Z]).*"),
-    "nearest_weekday": re.compile(r"(L|[0-9]+)W"),
-    "last_misplaced": re.compile(r"L([-+/0-9].*)?|([0-9]+|[A-Z]{3})L.*"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +56,6 @@ def read(expression: object) -> Fields:
     """The fields of an expression; ScheduleError, in well under 50 ms, for anything else."""
     second, minute, hour, day, month, weekday = _split(_plain(expression))
     warnings: list[ScheduleWarning] = []
-    if second is not None:
-        warnings += _quartz_weekday(weekday)
     days, last_day = _days(day, warnings)
     weekdays, nths, last_weekdays = _weekdays(weekday, warnings)
     return Fields(
@@ -111,7 +81,7 @@ def named(expression: object) -> list[tuple[str, str]]:
     ScheduleError where they are not five or six; aliases are expanded.
     """
     second, *texts = _split(_plain(expression))
-    names = [part.name for part in (MINUTE, HOUR, DAY, MONTH, WEEKDAY)]
+    names = [part.name for part in FIVE]
     pairs = list(zip(names, texts, strict=True))
     return pairs if second is None else [(SECOND.name, second), *pairs]
 
@@ -182,30 +152,6 @@ def _weekdays(
     return frozenset(plain), frozenset(nths), frozenset(last)
 
 
-def _quartz_weekday(text: str) -> list[ScheduleWarning]:
-    """A warning about weekdays by number, which Quartz counts from 1 = Sunday.
-
-    Who writes six fields may come from there. Quartz knows no 0, so one among them is no doubt.
-    """
-    numbers = [int(number) for number in _WEEKDAY_NUMBER.findall(text)]
-    if not numbers or 0 in numbers:
-        return []
-    names = WEEKDAY.names
-    details = {
-        "part": WEEKDAY.name,
-        "number": numbers[0],
-        "here": names[numbers[0] % 7],
-        "quartz": names[numbers[0] - 1],
-        "instead": shortened(_WEEKDAY_NUMBER.sub(lambda found: names[int(found[0]) % 7], text)),
-    }
-    return [ScheduleWarning("quartz_weekday", **details)]
-
-
-def _wrong(code: str, part: Part, text: str, **params: object) -> ScheduleError:
-    """The error about `text` in one field."""
-    return ScheduleError(code, FIELD, part=part.name, text=shortened(text), **params)
-
-
 def _sorted(part: Part, text: str, warnings: list[ScheduleWarning]) -> tuple[int, ...]:
     values = {value for item in _items(part, text) for value in _values(part, item, warnings)}
     return tuple(sorted(values))
@@ -214,7 +160,7 @@ def _sorted(part: Part, text: str, warnings: list[ScheduleWarning]) -> tuple[int
 def _items(part: Part, text: str) -> list[str]:
     items = text.split(",")
     if "" in items:
-        raise _wrong("empty_item", part, text)
+        raise wrong("empty_item", part, text)
     return items
 
 
@@ -225,9 +171,9 @@ def _values(part: Part, item: str, warnings: list[ScheduleWarning]) -> range:
     if not slash:
         return range(first, last + 1)
     if not step_text.isdigit():
-        _refuse(part, item)
+        refuse(part, item)
     if not (step := int(step_text)):
-        raise _wrong("zero_step", part, item)
+        raise wrong("zero_step", part, item)
     if step > max(last - first, 1):
         details = {"part": part.name, "text": shortened(item), "value": first}
         warnings.append(ScheduleWarning("step_beyond_range", **details))
@@ -242,22 +188,14 @@ def _bounds(part: Part, base: str, item: str, *, stepped: bool) -> tuple[int, in
     first = _number(part, start, item)
     if not dash:
         if stepped and part is WEEKDAY:
-            instead = shortened(f"{start}-7{item[len(base) :]}")
-            raise _wrong("step_needs_range", part, item, instead=instead)
+            raise wrong("step_needs_range", part, item)
         return first, part.high if stepped else first
     last = _number(part, end, item)
     if part is WEEKDAY and end == "SUN" and first > 0:
         last = 7  # FRI-SUN: a name has no two numbers to choose from, so it ends the week
     if first > last:
-        raise _wrong("reversed_range", part, base, instead=_forwards(part, first, last))
+        raise wrong("reversed_range", part, base)
     return first, last
-
-
-def _forwards(part: Part, first: int, last: int) -> str:
-    """A reversed range as the list that was probably meant: 22-2 is 22-23,0-2."""
-    high = 6 if part is WEEKDAY else part.high
-    ends = ((min(first, high), high), (part.low, last))
-    return ",".join(f"{a}-{b}" if a != b else f"{a}" for a, b in ends)
 
 
 def _number(part: Part, text: str, item: str) -> int:
@@ -265,19 +203,7 @@ def _number(part: Part, text: str, item: str) -> int:
     if text in part.names:
         return part.low + part.names.index(text)
     if not text.isdigit():
-        _refuse(part, item)
+        refuse(part, item)
     if not part.low <= int(text) <= part.high:
-        raise _wrong("out_of_range", part, text, low=part.low, high=part.high)
+        raise wrong("out_of_range", part, text, low=part.low, high=part.high)
     return int(text)
-
-
-def _refuse(part: Part, item: str) -> NoReturn:
-    """Say why an item is no value; the first reason that fits is the one to tell."""
-    word = re.split(r"[-/#]", item)[0]
-    if len(word) > 3 and word.isalpha() and word[:3] in part.names:
-        raise _wrong("full_name", part, item, instead=word[:3])
-    for code, unwanted in _REFUSED_FORMS.items():
-        if unwanted.fullmatch(item):
-            raise _wrong(code, part, item)
-    example = part.names[1] if part.names else str(part.high)
-    raise _wrong("not_understood", part, item, example=example)

@@ -5,7 +5,10 @@ Every message is a template with named placeholders, so that a Django layer can 
 the English name of the cron field at fault (`minute`, `day of month` …).
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from scheduling.schedules.advice import MESSAGE_LENGTH, Suggestion, offer
 
 
 def _(template: str) -> str:
@@ -24,41 +27,68 @@ MESSAGES = {
     "empty": _("The cron expression is empty. Write five fields, for example “0 9 * * MON-FRI”."),
     "too_long": _(
         "The cron expression has %(length)s characters; at most %(limit)s are allowed. "
-        "Use ranges and steps, or several schedules."
+        "Use ranges and steps, or several schedules.%(advice)s"
     ),
-    "line_break": _("The cron expression contains a line break. Write it on one line."),
+    "line_break": _("The cron expression contains a line break. Write it on one line.%(advice)s"),
     "not_ascii": _(
         "The cron expression contains the character “%(text)s”. Use only plain letters, "
-        "digits, spaces and * ? , - / # @."
+        "digits, spaces and * ? , - / # @.%(advice)s"
     ),
     "reboot": _("“@reboot” is not a time. Use a five-field expression or one of %(aliases)s."),
-    "every": _("“@every” is not supported in a cron expression. Use an interval schedule instead."),
-    "unknown_alias": _("“%(text)s” is not a known alias. Use one of %(aliases)s."),
+    "every": _(
+        "“@every” is not supported in a cron expression. "
+        "Use an interval schedule instead.%(advice)s"
+    ),
+    "unknown_alias": _("“%(text)s” is not a known alias. Use one of %(aliases)s.%(advice)s"),
     "too_few_fields": _(
         "The cron expression has too few fields: %(count)s. Write five (minute, "
-        "hour, day of month, month, day of week), or six with the seconds first."
+        "hour, day of month, month, day of week), or six with the seconds first.%(advice)s"
     ),
     "year_field": _(
         "The cron expression has too many fields: %(count)s. A year field is not "
-        "supported: write five fields, or six with the seconds first, and an end date."
+        "supported: write five fields, or six with the seconds first, and an end date.%(advice)s"
     ),
+    # what was pasted with it
+    "zone_inside": _(
+        "The cron expression names the time zone “%(text)s”. A zone goes into the field "
+        "timezone.%(advice)s"
+    ),
+    "command": _(
+        "“%(text)s” after the cron expression is a command. Give only its fields; what runs is "
+        "said in the field task.%(advice)s"
+    ),
+    "comment": _(
+        "“%(text)s” after the cron expression is a comment. It goes into the field "
+        "description.%(advice)s"
+    ),
+    "wrapped": _("The cron expression is wrapped in “%(text)s”. Write only its fields.%(advice)s"),
+    "space_in_field": _("There is a space inside of a field of the cron expression.%(advice)s"),
+    "year_last": _(
+        "The last field of the cron expression is a year, as AWS and Quartz write it. That is not "
+        "supported: use “starts at” and “ends at”.%(advice)s"
+    ),
+    "seconds_last": _(
+        "The seconds are the last field of the cron expression, as croniter writes them. Here "
+        "they come first.%(advice)s"
+    ),
+    "rate": _("“%(text)s” is a rate, not a cron expression. Use an interval schedule.%(advice)s"),
+    "systemd": _("“%(text)s” is a word of systemd. Write five fields.%(advice)s"),
     "never_comes": _(
         "day of month: no year has a day that matches “%(text)s”. "
         "Choose a day of month, month and day of week that meet."
     ),
     # one of its fields
-    "empty_item": _("%(part)s: there is an empty item in “%(text)s”. Remove the extra comma."),
+    "empty_item": _("%(part)s: there is an empty item in “%(text)s”.%(advice)s"),
     "out_of_range": _(
-        "%(part)s: %(text)s is out of range. Write a value from %(low)s to %(high)s."
+        "%(part)s: %(text)s is out of range. Write a value from %(low)s to %(high)s.%(advice)s"
     ),
-    "reversed_range": _("%(part)s: the range “%(text)s” runs backwards. Write “%(instead)s”."),
+    "reversed_range": _("%(part)s: the range “%(text)s” runs backwards.%(advice)s"),
     "zero_step": _("%(part)s: the step in “%(text)s” is zero. Write a step of 1 or more."),
     "step_needs_range": _(
-        "%(part)s: “%(text)s” has a step but no range. "
-        "Write a range before the slash, such as “%(instead)s”."
+        "%(part)s: “%(text)s” has a step but no range. Write a range before the slash.%(advice)s"
     ),
     "full_name": _(
-        "%(part)s: “%(text)s” is a full name. Write its first three letters: %(instead)s."
+        "%(part)s: “%(text)s” has a name in full. Write three letters of each name.%(advice)s"
     ),
     "hashed": _(
         "%(part)s: “%(text)s” asks for a hashed or random value (H, R), which is not "
@@ -70,26 +100,26 @@ MESSAGES = {
     ),
     "question_mark": _(
         "%(part)s: “?” must stand alone, and only in the day of month or the day of "
-        "week. Write * instead of “%(text)s”."
+        "week, not in “%(text)s”.%(advice)s"
     ),
     "last_misplaced": _(
         "%(part)s: “%(text)s” is not a use of L that is understood. Write L alone as "
-        "day of month, or a day of week followed by L, such as 5L for the last Friday."
+        "day of month, or a day of week followed by L, such as 5L for the last Friday.%(advice)s"
     ),
     "nth_misplaced": _(
         "%(part)s: “%(text)s” is not a use of # that is understood. Write it as day "
-        "of week only, such as MON#1 for the first Monday; the number after # is 1 to 5."
+        "of week only, such as MON#1 for the first Monday; the number after # is 1 to 5.%(advice)s"
     ),
     "not_understood": _(
         "%(part)s: “%(text)s” is not understood. "
-        "Write a value such as %(example)s, a range, a list, or *."
+        "Write a value such as %(example)s, a range, a list, or *.%(advice)s"
     ),
     # zones
     "unknown_timezone": _(
         "“%(text)s” is not a known time zone. Write a name as the IANA database "
-        "lists it, such as Europe/Berlin or UTC."
+        "lists it, such as Europe/Berlin or UTC.%(advice)s"
     ),
-    "timezone_case": _("“%(text)s” is not a known time zone. Did you mean %(instead)s?"),
+    "timezone_case": _("“%(text)s” is not a known time zone.%(advice)s"),
     "skipped_local_time": _(
         "%(text)s does not exist in %(timezone)s: the clock skips it. The "
         "nearest valid times are %(before)s and %(after)s."
@@ -115,11 +145,24 @@ MESSAGES = {
     "no_task": _("The row names no task. Choose one."),
     # warnings: accepted, but probably not meant
     "step_beyond_range": _(
-        "%(part)s: the step in “%(text)s” is longer than the range, so only %(value)s matches."
+        "%(part)s: the step in “%(text)s” is longer than the range, so only %(value)s "
+        "matches.%(advice)s"
     ),
     "quartz_weekday": _(
-        "%(part)s: %(number)s is %(here)s here, but %(quartz)s in Quartz, which "
-        "counts from 1 = SUN. Write names to be sure: “%(instead)s”."
+        "%(part)s: %(number)s is %(here)s here, but %(quartz)s in Quartz and AWS, which "
+        "count from 1 = SUN. Write names to be sure.%(advice)s"
+    ),
+    "field_order": _(
+        "Six fields are read with the seconds first. This may have been written with the seconds "
+        "or the year last.%(advice)s"
+    ),
+    "either_day": _(
+        "day of month and day of week: it runs on each day that matches one of the two, not only "
+        "on days that match both.%(advice)s"
+    ),
+    "either_day_only": _(
+        "day of month and day of week: it runs on each day that matches one of the two. “Only on "
+        "days that match both” cannot be said in one expression here."
     ),
 }
 
@@ -129,6 +172,25 @@ def shortened(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     cut = text if len(text) <= ECHO_LENGTH else text[: ECHO_LENGTH - 1] + "…"
     return "".join(character if character.isprintable() else "�" for character in cut)
+
+
+def _template(code: str, params: dict[str, Any]) -> str:
+    """The message of a code. Where it has room for advice, `params` get at least none."""
+    if "%(advice)s" in MESSAGES[code]:
+        params.setdefault("advice", "")
+    return MESSAGES[code]
+
+
+def with_advice(
+    problem: "ScheduleError | ScheduleWarning",
+    suggestions: Sequence[Suggestion],
+    translated: Callable[[str], str] = str,
+) -> dict[str, Any]:
+    """The params of a problem with `suggestions`, and the sentence that offers them if it fits."""
+    bare = problem.params | {"advice": ""}
+    room = MESSAGE_LENGTH - len(translated(problem.message_template) % bare)
+    offered = offer(suggestions, room, translated)
+    return bare | {"suggestions": tuple(suggestions), "advice": offered}
 
 
 class ScheduleError(ValueError):
@@ -141,8 +203,18 @@ class ScheduleError(ValueError):
         self.code = code
         self.field = field
         self.params = params
-        self.message_template = MESSAGES[code]
+        self.message_template = _template(code, params)
         super().__init__(self.message_template % params)
+
+    @property
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        """What was probably meant; the likeliest first."""
+        found: tuple[Suggestion, ...] = self.params.get("suggestions", ())
+        return found
+
+    def advised(self, suggestions: Sequence[Suggestion]) -> "ScheduleError":
+        """The same error, with what was probably meant."""
+        return ScheduleError(self.code, self.field, **with_advice(self, suggestions))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by parts: the default would call the class with the finished message only."""
@@ -159,5 +231,15 @@ class ScheduleWarning(UserWarning):
     def __init__(self, code: str, **params: Any) -> None:
         self.code = code
         self.params = params
-        self.message_template = MESSAGES[code]
+        self.message_template = _template(code, params)
         super().__init__(self.message_template % params)
+
+    @property
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        """What was probably meant; the likeliest first."""
+        found: tuple[Suggestion, ...] = self.params.get("suggestions", ())
+        return found
+
+    def advised(self, suggestions: Sequence[Suggestion]) -> "ScheduleWarning":
+        """The same warning, with what was probably meant."""
+        return ScheduleWarning(self.code, **with_advice(self, suggestions))

@@ -1,8 +1,7 @@
 """Which times a wall clock shows when a cron expression matches, with no zone in sight.
 
 Wall times are seconds since 1970, days are days since 1970. The time of day is a matter of three
-sorted tuples; the matching days come from croniter, used as a naive iterator over midnights.
-A croniter instance is mutable and not safe to share between threads, so each walk makes its own.
+sorted tuples; the days come from croniter, a naive iterator over midnights (mutable: one a walk).
 """
 
 from bisect import bisect_left
@@ -16,7 +15,8 @@ from itertools import takewhile
 
 from croniter import croniter
 
-from scheduling.schedules.cron_text import FIELD, Fields
+from scheduling.schedules.cron_parts import FIELD
+from scheduling.schedules.cron_text import Fields
 from scheduling.schedules.errors import ScheduleError, shortened
 from scheduling.schedules.zones import DAY
 

@@ -11,27 +11,20 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import TZPATH, ZoneInfo, available_timezones
+from zoneinfo import TZPATH, ZoneInfo
 
 import tzdata  # type: ignore[import-untyped]
 
+from scheduling.schedules.advice import Suggestion
 from scheduling.schedules.errors import ScheduleError, shortened
+from scheduling.schedules.zone_names import NAMES as NAMES
+from scheduling.schedules.zone_names import zones_meant
 
 DAY = 86_400
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 FIRST = (datetime(1, 1, 3, tzinfo=UTC) - EPOCH) // _SECOND
 LAST = (datetime(9999, 12, 30, tzinfo=UTC) - EPOCH) // _SECOND
-
-# Read at import: the first call walks the zone database (about 30 ms), and a refusal must be quick.
-# `localtime` and `Factory` are listed where the system ships them, and mean the machine, not a
-# place.
-NAMES = frozenset(
-    name
-    for name in available_timezones()
-    if name not in {"localtime", "Factory", "posixrules"}
-    and not name.startswith(("right/", "posix/"))
-)
 
 
 class Stretch(NamedTuple):
@@ -53,10 +46,8 @@ def zone(name: object, field: str = "timezone") -> ZoneInfo:
             return ZoneInfo(name)
         except (ValueError, OSError, KeyError):  # listed, but its file is damaged
             raise ScheduleError("unknown_timezone", field, text=shortened(name)) from None
-    alike = _same_but_for_case(name)
-    if alike:
-        raise ScheduleError("timezone_case", field, text=shortened(name), instead=alike)
-    raise ScheduleError("unknown_timezone", field, text=shortened(name))
+    meant = [Suggestion(timezone=zone) for zone in zones_meant(name)]
+    raise ScheduleError(_code_of(name, meant), field, text=shortened(name)).advised(meant)
 
 
 @cache
@@ -80,9 +71,9 @@ def _system_version(directory: Path) -> str:
         return ""
 
 
-def _same_but_for_case(name: object) -> str | None:
-    wanted = name[:64].strip().lower() if isinstance(name, str) else ""
-    return next((known for known in sorted(NAMES) if known.lower() == wanted), None)
+def _code_of(name: object, meant: list[Suggestion]) -> str:
+    same = isinstance(name, str) and name.strip().lower() in {z.timezone.lower() for z in meant}
+    return "timezone_case" if same else "unknown_timezone"
 
 
 def instant_of(moment: datetime) -> int:
