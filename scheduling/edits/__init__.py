@@ -16,7 +16,7 @@ from scheduling.edits.transaction import (
     unskip,
     update_each,
 )
-from scheduling.edits.validation import KIND_FIELDS, in_words, schedule_error
+from scheduling.edits.validation import KIND_FIELDS, AdvisedError, in_words, schedule_error
 
 __all__ = [
     "BATCH",
@@ -24,6 +24,7 @@ __all__ = [
     "KIND_FIELDS",
     "OTHERS",
     "TIMING",
+    "AdvisedError",
     "Change",
     "bulk_update_each",
     "create",

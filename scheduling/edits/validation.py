@@ -14,6 +14,7 @@ from scheduling import registry
 from scheduling.database import database_now
 from scheduling.edits.columns import RULE
 from scheduling.schedules import ScheduleError, ScheduleWarning
+from scheduling.schedules.advice import Suggestion
 from scheduling.schedules.errors import with_advice
 
 if TYPE_CHECKING:
@@ -45,9 +46,21 @@ def clean(row: "ScheduledTask") -> None:
         raise ValidationError(errors)
 
 
-def schedule_error(error: ScheduleError) -> ValidationError:
+class AdvisedError(ValidationError):
+    """The error of a schedule value, with what it probably meant in a row of this rule."""
+
+    suggestions: tuple[Suggestion, ...] = ()
+    expression = ""
+    timezone = ""
+
+
+def schedule_error(error: ScheduleError, row: "ScheduledTask | None" = None) -> ValidationError:
     """The error of a schedule value, in the language of the reader."""
-    return ValidationError(in_words(error), code=error.code)
+    found = AdvisedError(in_words(error), code=error.code)
+    if row is not None and error.suggestions:
+        found.suggestions = error.suggestions
+        found.expression, found.timezone = row.cron_expression, row.timezone
+    return found
 
 
 def in_words(problem: ScheduleError | ScheduleWarning) -> str:
@@ -196,7 +209,7 @@ def _check_schedule(row: "ScheduledTask") -> Found:
         try:
             row.schedule()
         except ScheduleError as error:
-            yield error.field, schedule_error(error)
+            yield error.field, schedule_error(error, row)
     if row.kind != "cron":
         yield from _check_timezone(row)
 
@@ -207,7 +220,7 @@ def _check_timezone(row: "ScheduledTask") -> Found:
     try:
         zone(row.timezone)
     except ScheduleError as error:
-        yield error.field, schedule_error(error)
+        yield error.field, schedule_error(error, row)
 
 
 def _next_slot(row: "ScheduledTask") -> Found:

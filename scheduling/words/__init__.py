@@ -8,6 +8,7 @@ from scheduling.words.preview import (
     preview_of,
     task_advice,
 )
+from scheduling.words.suggestions import Suggested, cron_suggestions, suggested, zone_suggestions
 from scheduling.words.wording import (
     duration_text,
     in_zone,
@@ -23,7 +24,9 @@ from scheduling.words.wording import (
 __all__ = [
     "ComingRun",
     "Preview",
+    "Suggested",
     "coming_runs",
+    "cron_suggestions",
     "cron_warnings",
     "duration_text",
     "in_zone",
@@ -34,6 +37,8 @@ __all__ = [
     "state_note",
     "state_of",
     "state_reason_text",
+    "suggested",
     "task_advice",
     "upcoming_or_problem",
+    "zone_suggestions",
 ]

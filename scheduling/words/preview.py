@@ -22,6 +22,7 @@ from scheduling.schedules.clock_changes import ClockNote, clock_notes
 from scheduling.schedules.policies import INSTANT
 from scheduling.schedules.zones import NAMES
 from scheduling.words import wording
+from scheduling.words.suggestions import Suggested, cron_suggestions
 
 #: While one of these is wrong there are no next runs to show; "" is the row as a whole.
 _DECIDING_WHEN = frozenset((*TIMING, "jitter_seconds", ""))
@@ -61,17 +62,22 @@ class Preview:
     runs: list[ComingRun] = field(default_factory=list)
     problem: str = ""
     warnings: list[str] = field(default_factory=list)
+    #: What a cron expression that is refused or in doubt probably meant.
+    suggestions: list[Suggested] = field(default_factory=list)
 
 
 def preview_of(row: ScheduledTask, n: int, now: datetime, wrong: Collection[str] = ()) -> Preview:
     """The preview of a row that is stored, changed or new, with `n` runs. `wrong` are the columns
     at fault, "" for the whole row: it has no runs only if one of them decides when it runs."""
     truth = once_saved(row, now)
-    warnings = cron_warnings(row.cron_expression) if row.kind == Kind.CRON else []
+    warnings, suggestions = [], []
+    if row.kind == Kind.CRON:
+        warnings = cron_warnings(row.cron_expression)
+        suggestions = cron_suggestions(row.cron_expression, row.timezone, now)
     if not _DECIDING_WHEN.isdisjoint(wrong):
-        return Preview(truth, warnings=warnings)
+        return Preview(truth, warnings=warnings, suggestions=suggestions)
     runs, problem = coming_runs(truth, n, now, everything_paused=False)
-    return Preview(truth, wording.schedule_words(truth), runs, problem, warnings)
+    return Preview(truth, wording.schedule_words(truth), runs, problem, warnings, suggestions)
 
 
 def coming_runs(

@@ -16,7 +16,17 @@ from scheduling.models import Kind, ScheduledTask
 from scheduling.schedules import Cron, ScheduleError
 from scheduling.schedules.cron_text import named
 from scheduling.stop import current_stop
-from scheduling.words import ComingRun, Preview, cron_warnings, preview_of, task_advice, wording
+from scheduling.words import (
+    ComingRun,
+    Preview,
+    Suggested,
+    cron_suggestions,
+    cron_warnings,
+    preview_of,
+    task_advice,
+    wording,
+    zone_suggestions,
+)
 
 #: How many next runs the form shows.
 SHOWN = 10
@@ -43,10 +53,44 @@ def task_panel(name: str) -> str:
 # The cron expression ------------------------------------------------------------------------------
 
 
-def cron_panel(expression: str) -> str:
-    """The expression field by field, as it is read, and what is probably not meant."""
-    context = {"parts": _parts(expression), "warnings": cron_warnings(expression)}
+def cron_panel(expression: str, zone: str, now: datetime) -> str:
+    """The expression field by field, as it is read, what is probably not meant, and what is."""
+    context = {
+        "parts": _parts(expression),
+        "warnings": cron_warnings(expression),
+        "suggestions": _offered(cron_suggestions(expression, zone, now)),
+    }
     return render_to_string("dispatcher/panels/cron.html", context)
+
+
+def zone_panel(zone: str, expression: str, now: datetime) -> str:
+    """The zones that a name which is none may mean."""
+    context = {"suggestions": _offered(zone_suggestions(zone, expression, now))}
+    return render_to_string("dispatcher/panels/suggestions.html", context)
+
+
+def _offered(found: list[Suggested]) -> list[dict[str, Any]]:
+    """Suggestions as buttons that fill the fields of the form, with the next runs."""
+    return [
+        {
+            "label": one.expression or (one.timezone if one.kind == Kind.CRON else one.meaning),
+            "meaning": one.meaning,
+            "runs": [wording.moment_text(run, one.timezone) for run in one.next_runs],
+            "fields": {
+                "kind": one.kind,
+                "cron_expression": one.expression,
+                "interval_seconds": one.interval_seconds or "",
+                "timezone": one.timezone,
+                "starts_at": _wall_time(one.starts_at, one.timezone),
+                "ends_at": _wall_time(one.ends_at, one.timezone),
+            },
+        }
+        for one in found
+    ]
+
+
+def _wall_time(moment: datetime | None, zone: str) -> str:
+    return f"{wording.in_zone(moment, zone):%Y-%m-%d %H:%M:%S}" if moment else ""
 
 
 def _parts(expression: str) -> list[tuple[Any, str, bool]]:

@@ -58,18 +58,20 @@ def page_of_new(model_admin: "ScheduledTaskAdmin", request: HttpRequest) -> Http
 # What it says -------------------------------------------------------------------------------------
 
 #: Read as they were typed, not from `cleaned_data`: there the masks have become secrets.
-TYPED = ("task", "args", "kwargs", "cron_expression")
+TYPED = ("task", "args", "kwargs", "cron_expression", "timezone")
 
 
 def answer(form: "ModelForm[ScheduledTask]", now: datetime) -> dict[str, Any]:
     """For a bound form, as JSON: `errors` by field; `panels`, HTML by the id of its element;
     `formatted` and `completed`, the texts that the buttons of the arguments put in."""
     typed = {name: str(form.data.get(name, "")) for name in TYPED}
+    cron, zone = typed["cron_expression"], typed["timezone"].strip()
     return {
         "errors": {name: [*errors] for name, errors in form.errors.items()},
         "panels": {
             "mh-task-panel": panels.task_panel(typed["task"].strip()),
-            "mh-cron_expression-panel": panels.cron_panel(typed["cron_expression"]),
+            "mh-cron_expression-panel": panels.cron_panel(cron, zone, now),
+            "mh-timezone-panel": panels.zone_panel(zone, cron, now),
             "mh-runs-panel": _runs(form, now),
         },
         "formatted": _formatted(typed),

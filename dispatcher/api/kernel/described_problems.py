@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from dispatcher.api.kernel.problems import MEDIA_TYPE, TYPE, title_of
+from dispatcher.api.kernel.suggestions import SuggestionSerializer
 
 
 class FieldErrorSerializer(serializers.Serializer):
@@ -15,6 +16,11 @@ class FieldErrorSerializer(serializers.Serializer):
         help_text="The field or parameter at fault, as a dotted path; empty for the whole."
     )
     detail = serializers.CharField(help_text="A sentence in the language of Accept-Language.")
+    suggestions = SuggestionSerializer(
+        many=True,
+        required=False,
+        help_text="What a rule that is refused probably meant; where several are likely, all.",
+    )
 
 
 class ProblemSerializer(serializers.Serializer):

@@ -6,7 +6,7 @@ language that the request accepts. `field` is the dotted path, "" where no singl
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError as ModelError
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from drf_standardized_errors.formatter import flatten_errors
@@ -23,7 +24,10 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from dispatcher.api.kernel.suggestions import suggestions_in_json
 from scheduling.database import is_contention
+from scheduling.edits import AdvisedError
+from scheduling.words import Suggested, suggested
 
 logger = logging.getLogger(__name__)
 
@@ -123,18 +127,32 @@ def _of_database(error: OperationalError | InterfaceError) -> exceptions.APIExce
     )
 
 
-def invalid(error: ModelError) -> exceptions.ValidationError:
+class Invalid(exceptions.ValidationError):
+    """What `clean()` says. `suggestions`: by field, what was probably meant."""
+
+    suggestions: Mapping[str, list[Suggested]] = {}
+
+
+def invalid(error: ModelError) -> Invalid:
     """The error that tells what `clean()` says, with its codes: of each field the first, as forms
     do."""
     errors_by_field = (
         error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
     )
-    return exceptions.ValidationError(
+    told = Invalid(
         {
             "" if field == NON_FIELD_ERRORS else field: [_first(errors)]
             for field, errors in errors_by_field.items()
         }
     )
+    told.suggestions = {f: _suggested(errors[0]) for f, errors in errors_by_field.items()}
+    return told
+
+
+def _suggested(error: ModelError) -> list[Suggested]:
+    if not isinstance(error, AdvisedError) or not error.suggestions:
+        return []
+    return suggested(error.suggestions, error.expression, error.timezone, timezone.now())
 
 
 def _first(errors: list[ModelError]) -> exceptions.ErrorDetail:
@@ -154,11 +172,14 @@ def _detail(error: exceptions.APIException) -> str:
     return sentences[0] if len(sentences) == 1 else _("Several things are wrong; see “errors”.")
 
 
-def errors_of(error: exceptions.ValidationError) -> Iterator[dict[str, str]]:
-    """Each thing that is wrong, as `{"code", "field", "detail"}`."""
+def errors_of(error: exceptions.ValidationError) -> Iterator[dict[str, Any]]:
+    """Each thing that is wrong, as `{"code", "field", "detail"}`, with `suggestions` where it is
+    known what was meant."""
     for each in flatten_errors(error.detail):
         field = "" if each.attr in (None, "non_field_errors", "__all__") else each.attr
-        yield {"code": each.code, "field": field, "detail": each.detail}
+        told = {"code": each.code, "field": field, "detail": each.detail}
+        meant = error.suggestions.get(field) if isinstance(error, Invalid) else None
+        yield told | {"suggestions": suggestions_in_json(meant)} if meant else told
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from dispatcher.api.kernel.described_problems import FieldErrorSerializer
 from dispatcher.api.kernel.fields import Moment
+from dispatcher.api.kernel.suggestions import SuggestionSerializer
 from scheduling.words import ComingRun, Preview, in_zone
 
 
@@ -37,6 +38,9 @@ class PreviewSerializer(PlannedRunsSerializer):
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="What is accepted but probably not meant."
     )
+    suggestions = SuggestionSerializer(
+        many=True, help_text="What a cron expression that is refused or in doubt probably meant."
+    )
     errors = FieldErrorSerializer(
         many=True, help_text="What saving would refuse; other fields may still be missing."
     )
@@ -47,12 +51,13 @@ def runs_in_json(runs: Sequence[ComingRun], problem: str, zone: str) -> Any:
     return PlannedRunsSerializer(_values(runs, problem, zone)).data
 
 
-def preview_in_json(preview: Preview, errors: Sequence[dict[str, str]]) -> Any:
+def preview_in_json(preview: Preview, errors: Sequence[dict[str, Any]]) -> Any:
     """The body of an answer that tells what saving would lead to, and what it would refuse."""
     values = {
         **_values(preview.runs, preview.problem, preview.row.timezone),
         "schedule_text": preview.words,
         "warnings": preview.warnings,
+        "suggestions": preview.suggestions,
         "errors": errors,
     }
     return PreviewSerializer(values).data

@@ -210,6 +210,23 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const button of form.querySelectorAll(".mh-examples button")) {
         button.addEventListener("click", () => put(inputs(nameOf(button))[0], button.dataset.value));
     }
+    // A suggestion fills all the fields that it is about.
+    form.addEventListener("click", (event) => {
+        const button = event.target.closest(".mh-suggestions button");
+        if (!button) return;
+        for (const name of [...Object.values(RULES), "kind", "timezone", "starts_at", "ends_at"]) {
+            const text = button.getAttribute(`data-put-${name}`);
+            if (!text) continue;
+            const targets = inputs(name);
+            const parts = targets.length === 2 ? text.split(" ") : [text]; // a date and a time
+            targets.forEach((input, n) => {
+                if (input.value === parts[n]) return;
+                if (input.tagName !== "SELECT") return put(input, parts[n]);
+                input.value = text;
+                input.dispatchEvent(new Event("change", { bubbles: true }));
+            });
+        }
+    });
     for (const button of buttons) {
         button.addEventListener("click", async () => {
             await ask(); // what was typed in the last moment counts too

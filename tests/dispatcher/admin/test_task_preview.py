@@ -296,3 +296,17 @@ def test_weekdays_by_number_in_six_fields_are_warned_about(admin_client):
     panel = said["panels"]["mh-cron_expression-panel"]
     assert "2 is TUE here, but MON in Quartz" in panel
     assert "“TUE”" in panel
+
+
+def test_a_suggestion_is_one_click_away(admin_client):
+    said = ask(admin_client, kind="cron", cron_expression="0 9 * * 1, 3", timezone="Asia/Beijing")
+    panels = said["panels"]
+    assert 'data-put-cron_expression="0 9 * * 1,3"' in panels["mh-cron_expression-panel"]
+    assert 'data-put-timezone="Asia/Shanghai"' in panels["mh-timezone-panel"]
+
+
+def test_a_suggested_year_fills_the_bounds(admin_client):
+    said = ask(admin_client, kind="cron", cron_expression="0 9 * * ? 2999", timezone="Asia/Tokyo")
+    panel = said["panels"]["mh-cron_expression-panel"]
+    assert 'data-put-starts_at="2999-01-01 00:00:00"' in panel
+    assert 'data-put-ends_at="2999-12-31 23:59:59"' in panel
