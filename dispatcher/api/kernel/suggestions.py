@@ -5,14 +5,13 @@ from typing import Any
 
 from rest_framework import serializers
 
-from scheduling.models import Kind
 from scheduling.words import Suggested
 
 
 class SuggestionSerializer(serializers.Serializer):
     """What to send instead, what it means and when it would run."""
 
-    kind = serializers.ChoiceField(choices=Kind.choices)
+    kind = serializers.CharField(help_text="`cron` or `interval`.")
     expression = serializers.CharField(
         help_text="For `cron_expression`; empty where an interval is meant."
     )
