@@ -10,7 +10,7 @@ class DispatcherConfig(AppConfig):
     def ready(self) -> None:
         from dispatcher.follow_edits import follow
         from dispatcher.tasks import tick_soon
-        from dispatcher.watch import checks  # noqa: F401  (registers itself)
+        from dispatcher.watch import checks, setup_checks  # noqa: F401  (register themselves)
         from scheduling.edits import everything_resumed, schedule_changed
 
         schedule_changed.connect(follow, dispatch_uid="dispatcher.follow")

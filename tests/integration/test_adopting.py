@@ -84,6 +84,13 @@ class Shop:
         with (self.directory / name).open("a") as file:
             file.write("\n".join(["", *lines, ""]))
 
+    def forget(self, name: str) -> None:
+        """Take our lines out again, as the page says."""
+        file = self.directory / name
+        ours = ("dispatcher", "RECOMMENDED")
+        kept = [line for line in file.read_text().splitlines() if not any(w in line for w in ours)]
+        file.write_text("\n".join(kept) + "\n")
+
     def run(self, *words: str) -> str:
         done = subprocess.run(
             [sys.executable, *words],
@@ -148,8 +155,30 @@ def test_a_fresh_project_adopts_the_two_apps_by_the_book(shop: Shop) -> None:
     report = {"name": "First report", "status": "succeeded", "attempt": 1}
     assert shop.look() == {"runs": [report | {"result": "3 pages for Ada"}], "health": "ok"}
     assert shop.run("manage.py", "doctor") == "Everything is well.\n"
-    assert "celery.beat.Scheduler" in shop.log("beat")
-    assert not list(shop.directory.glob("celerybeat*")), "beat wrote a file"
+    assert "Recommended and not set" not in shop.run("manage.py", "doctor", "--install")
+
+    for word in ("dispatcher", "scheduling"):
+        shop.run("manage.py", "migrate", word, "zero", "-v", "0")
+    for name in ("shop/settings.py", "shop/urls.py", "shop/celery.py"):
+        shop.forget(name)
+    shop.run("manage.py", "check", "--database", "default", "--fail-level", "WARNING")
+    assert "dispatcher" not in shop.shell("from shop.celery import app; print(app.conf.table())")
+
+
+def test_jobs_that_post_migrate_defines_are_there_once_whatever_is_migrated_first(
+    shop: Shop,
+) -> None:
+    shop.write()
+    (shop.directory / "orders/apps.py").write_text(BLOCKS["orders/apps.py"])
+    shop.run("manage.py", "migrate", "auth", "-v", "0")  # an app alone, on an empty database
+    for _again in range(2):
+        shop.run("manage.py", "migrate", "-v", "0")
+
+    names = "print([s.name for s in ScheduledTask.objects.all()])"
+    assert (
+        shop.shell(f"from scheduling.models import ScheduledTask\n{names}").strip()
+        == "['Nightly report']"
+    )
 
 
 def test_a_fresh_project_adopts_the_api_by_the_book(shop: Shop) -> None:

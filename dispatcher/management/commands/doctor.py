@@ -9,15 +9,26 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError
 
 from dispatcher.watch.doctor import Finding, examine
+from dispatcher.watch.doctor.installed import report
 
 
 class Command(BaseCommand):
-    help = "Say what is wrong with the scheduler and what to do; exit code 1 if anything is."
+    help = "Say what is wrong with the scheduler and what to do; exit code 1 where it is no mere advice."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="a JSON list instead of sentences")
 
+        parser.add_argument(
+            "--install",
+            action="store_true",
+            help="only say what dispatcher.install changed, and what is recommended",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["install"]:
+            for line in report():
+                self.stdout.write(line)
+            return
         try:
             findings = examine()
         except DatabaseError as error:
@@ -30,5 +41,5 @@ class Command(BaseCommand):
                 self.stdout.write(f"- {finding.sentence}")
             if not findings:
                 self.stdout.write("Everything is well.")
-        if findings:
+        if any(not finding.is_advice for finding in findings):
             sys.exit(1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from dispatcher.watch.doctor import machinery, schedules, setting_up
+from dispatcher.watch.doctor import installed, machinery, schedules, setting_up
 from dispatcher.watch.doctor.finding import Finding
 from scheduling.database import database_now
 
@@ -13,6 +13,7 @@ CHECKS: tuple[Callable[[datetime], Iterator[Finding]], ...] = (
     *setting_up.CHECKS,
     *machinery.CHECKS,
     *schedules.CHECKS,
+    installed.check_recommended,
 )
 
 

@@ -9,10 +9,14 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: `code` is stable, `sentence` says what it is and what to do."""
+    """One thing that is wrong: `code` is stable, `sentence` says what it is and what to do.
+
+    `is_advice`: it could be better; nothing is broken, and `doctor` ends with 0.
+    """
 
     code: str
     sentence: str
+    is_advice: bool = False
 
 
 def listed(names: Iterable[str]) -> str:

@@ -88,6 +88,17 @@ def check_broker(now: datetime) -> Iterator[Finding]:
 def check_gates(now: datetime) -> Iterator[Finding]:
     """Workers that answer, take messages of schedules, and have never said a word to us."""
     silent = _silent_workers(now)
+    strangers = sorted(name for name, queues in silent.items() if QUEUE in queues)
+    if strangers:
+        yield Finding(
+            "two_installations",
+            f"These workers take ticks from the queue “{QUEUE}” of this broker, and this database "
+            f"knows none of them: {listed(strangers)}. If they are of another installation, each "
+            "takes the other's messages: give each a Redis database (redis://…/1) or a virtual "
+            "host of its own. If they are yours, they lack dispatcher.install(app), or this "
+            "database.",
+        )
+    silent = {name: queues for name, queues in silent.items() if name not in strangers}
     if silent:
         yield Finding(
             "worker_without_gate",
@@ -99,13 +110,13 @@ def check_gates(now: datetime) -> Iterator[Finding]:
 
 
 def _silent_workers(now: datetime) -> dict[str, set[str]]:
-    """By name: the queues that enabled schedules use and that the worker consumes."""
+    """By name: the queues of ticks and of enabled schedules that the worker consumes."""
     try:
         answers = app_or_default().control.inspect(timeout=ANSWER_SECONDS).active_queues() or {}
     except broker.connection_errors():
         return {}  # it did answer a moment ago
     known = set(Worker.objects.alive(now).values_list("hostname", flat=True))
-    used = used_queues()
+    used = used_queues() | {QUEUE}
     queues = {
         name: {str(queue["name"]) for queue in consumed} & used
         for name, consumed in answers.items()

@@ -1,0 +1,94 @@
+"""Django system checks: is the project set up so that its schedules can run? With a remedy each."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from celery import Celery
+from celery.app import app_or_default
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import DEFAULT_DB_ALIAS, router
+
+from dispatcher.extras import missing
+from dispatcher.worker import installation
+
+OURS = ("scheduling", "dispatcher")
+
+NO_TIME_ZONES = Error(
+    "USE_TZ is False, and every time of a schedule is one with a time zone.",
+    hint="Set USE_TZ = True.",
+    id="dispatcher.E002",
+)
+NOT_INSTALLED = Warning(
+    "This process has a Celery app without the gate: what it runs is neither claimed nor recorded.",
+    hint="Call dispatcher.install(app) where the app is made, and import that module in the "
+    "__init__.py of your project, so that every process has it.",
+    id="dispatcher.W001",
+)
+NO_BROKER = Warning(
+    "No broker is named, so messages go to a RabbitMQ on this machine, Celery's default.",
+    hint='Set CELERY_BROKER_URL, for example to "redis://localhost:6379/0".',
+    id="dispatcher.W003",
+)
+NO_REDIS = Error(
+    "The broker is a Redis, and its client is not installed.",
+    hint='Install it: pip install "minutehand[redis]".',
+    id="dispatcher.E004",
+)
+AFTER_THE_ADMIN = Warning(
+    "Minutehand stands behind django.contrib.admin, whose pages do not say when everything is "
+    "paused.",
+    hint='Put "scheduling" and "dispatcher" before "django.contrib.admin" in INSTALLED_APPS.',
+    id="dispatcher.W004",
+)
+
+
+@register()
+def check_project(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """What needs no database to be seen."""
+    found = [] if settings.USE_TZ else [NO_TIME_ZONES]
+    return [*found, *_celery(app_or_default()), *_order(), *_databases()]
+
+
+def _celery(app: Celery) -> Iterator[CheckMessage]:
+    if app not in installation.INSTALLED:
+        yield _elsewhere(app) if installation.INSTALLED else NOT_INSTALLED
+    url = app.conf.broker_write_url
+    if not url:
+        yield NO_BROKER
+    elif str(url).startswith("redis") and missing("redis"):
+        yield NO_REDIS
+
+
+def _elsewhere(app: Celery) -> CheckMessage:
+    names = ", ".join(sorted(repr(other.main) for other in installation.INSTALLED))
+    return Warning(
+        f"dispatcher.install was called for the Celery app {names}, but {app.main!r} is the one "
+        "that this process sends messages with.",
+        hint="Install it on that one, or make only one app.",
+        id="dispatcher.W002",
+    )
+
+
+def _order() -> Iterator[CheckMessage]:
+    names = [config.name for config in apps.get_app_configs()]
+    if "django.contrib.admin" in names:
+        admin = names.index("django.contrib.admin")
+        if "dispatcher" in names and names.index("dispatcher") > admin:
+            yield AFTER_THE_ADMIN
+
+
+def _databases() -> Iterator[CheckMessage]:
+    """Both apps and the signal between them live in one transaction of the default database."""
+    for label in OURS:
+        for model in apps.get_app_config(label).get_models():
+            aliases = {router.db_for_write(model), router.db_for_read(model)}
+            if aliases != {DEFAULT_DB_ALIAS}:
+                yield Error(
+                    f"A database router sends {model._meta.label} to {', '.join(sorted(aliases))}.",
+                    hint=f"Let it answer {DEFAULT_DB_ALIAS!r} (or None) for the app {label}.",
+                    obj=model,
+                    id="dispatcher.E003",
+                )
+                return

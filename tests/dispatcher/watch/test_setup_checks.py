@@ -1,0 +1,140 @@
+"""The system checks of how the project is set up, each with its remedy; and `doctor --install`."""
+
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from celery import Celery
+from django.apps import apps
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.db import router
+
+import dispatcher
+from dispatcher import extras
+from dispatcher.recommended import RECOMMENDATIONS
+from dispatcher.watch import setup_checks
+from dispatcher.watch.doctor import installed
+from dispatcher.worker import installation
+from project.celery import app as project_app
+
+
+@pytest.fixture
+def other_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
+    """Another Celery app that this process sends messages with."""
+    monkeypatch.delenv("CELERY_BROKER_URL")
+    app = Celery("other", set_as_current=False)
+    app.conf.broker_url = "redis://localhost:1/0"
+    monkeypatch.setattr(setup_checks, "app_or_default", lambda: app)
+    monkeypatch.setattr(installed, "app_or_default", lambda: app)
+    yield app
+    project_app.set_current()
+    project_app.set_default()
+
+
+def found() -> list[str]:
+    messages = setup_checks.check_project()
+    assert all(message.hint for message in messages)
+    return [str(message.id) for message in messages]
+
+
+def test_nothing_is_said_of_this_project() -> None:
+    assert [m.id for m in run_checks() if str(m.id).startswith("dispatcher.")] == []
+    assert found() == []
+
+
+def test_times_without_zones(settings: Any) -> None:
+    settings.USE_TZ = False
+    assert found() == ["dispatcher.E002"]
+
+
+def test_a_process_without_install(other_app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "INSTALLED", set())
+    assert found() == ["dispatcher.W001"]
+
+
+def test_install_on_another_app(other_app: Celery) -> None:
+    assert found() == ["dispatcher.W002"]
+    dispatcher.install(other_app)
+    assert found() == []
+
+
+def test_celerys_default_broker(other_app: Celery) -> None:
+    dispatcher.install(other_app)
+    other_app.conf.broker_url = None
+    assert found() == ["dispatcher.W003"]
+
+
+def test_a_redis_without_its_client(monkeypatch: pytest.MonkeyPatch, other_app: Celery) -> None:
+    dispatcher.install(other_app)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    assert found() == ["dispatcher.E004"]
+
+
+@pytest.mark.parametrize("method", ["db_for_read", "db_for_write"])
+def test_a_router_that_sends_our_tables_elsewhere(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Router:
+        pass
+
+    setattr(Router, method, lambda self, model, **hints: "replica")
+    monkeypatch.setattr(router, "routers", [Router()])
+    assert found() == ["dispatcher.E003"]
+
+
+def test_apps_behind_the_admin(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = sorted(apps.get_app_configs(), key=lambda config: config.name == "dispatcher")
+    monkeypatch.setattr(apps, "get_app_configs", lambda: behind)
+    assert found() == ["dispatcher.W004"]
+
+
+# doctor -------------------------------------------------------------------------------------------
+
+
+def lines() -> str:
+    out = StringIO()
+    call_command("doctor", "--install", stdout=out)
+    return out.getvalue()
+
+
+def test_doctor_says_what_install_changed_and_what_is_recommended() -> None:
+    said = lines()
+
+    for name in ("task_annotations", "beat_schedule", "task_routes"):
+        assert f"- {name}: " in said
+    assert said.count(" → ") == said.count("  because ") == 3
+    assert "All that is recommended is set." in said
+
+
+def test_doctor_names_what_is_recommended_and_what_happens_without(other_app: Celery) -> None:
+    dispatcher.install(other_app)
+    said = lines()
+
+    for each in RECOMMENDATIONS:
+        assert f"- CELERY_{each.name.upper()} = " in said
+        assert f"  Without it {each.without}." in said
+
+
+def test_doctor_without_install_says_so(other_app: Celery) -> None:
+    assert "dispatcher.install was not called for the Celery app 'other'" in lines()
+
+
+@pytest.mark.parametrize("each", RECOMMENDATIONS, ids=lambda each: each.name)
+def test_each_that_is_missing_is_an_advice_and_no_fault(each: Any, other_app: Celery) -> None:
+    other_app.conf.update({r.name: r.value for r in RECOMMENDATIONS if r is not each})
+    other_app.conf[each.name] = {} if isinstance(each.value, dict) else "theirs"
+
+    advice = list(installed.check_recommended(None))  # type: ignore[arg-type]
+
+    assert [(f.code, f.is_advice) for f in advice] == [(f"not_set_{each.name}", True)]
+    assert each.without in advice[0].sentence
+
+
+def test_what_is_for_redis_is_not_asked_of_rabbitmq(other_app: Celery) -> None:
+    other_app.conf.broker_url = "amqp://guest@localhost:1//"
+
+    names = {each.name for each in installed.missing(other_app)}
+
+    assert names == {r.name for r in RECOMMENDATIONS if not r.on_redis_only}
