@@ -27,13 +27,23 @@ class ByAccept(DefaultContentNegotiation):
     settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 
 
+class Json(JSONRenderer):
+    """As Django REST framework writes it by default, whatever COMPACT_JSON and the like say."""
+
+    compact = True
+    ensure_ascii = False
+    strict = True
+
+
 class ApiView(Idempotent, InTheirName, Guarded):
     """A mixin, to the left of Django REST framework's view."""
+
+    is_minutehand = True
 
     authentication_classes = AUTHENTICATION
     throttle_classes = (PerMinute,)
     parser_classes = (JsonParser,)
-    renderer_classes = (JSONRenderer,)
+    renderer_classes = (Json,)
     content_negotiation_class = ByAccept
     versioning_class = None
     metadata_class = None

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from dispatcher.api.kernel.described_problems import ALWAYS, ProblemSerializer, name_of
@@ -12,6 +13,16 @@ from dispatcher.api.kernel.filters import MAY_BE_EMPTY
 from dispatcher.api.kernel.strict import Strict
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def only_ours(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
+    """Without the views of the project that the API is part of."""
+    return [found for found in endpoints if getattr(found[3].cls, "is_minutehand", False)]
+
+
+def describes_ours() -> bool:
+    """Whether the settings that are in force are those of our description."""
+    return only_ours in spectacular_settings.PREPROCESSING_HOOKS
 
 
 def header(name: str, description: str, **schema: Any) -> OpenApiParameter:
@@ -40,7 +51,16 @@ REPLAYED = _told("`true` where this is the answer to an earlier request with the
 
 
 class Schema(AutoSchema):
-    """Adds the headers and the errors that follow from what an action is."""
+    """Adds the headers and the errors that follow from what an action is.
+
+    A view has none while another description than ours is made: drf-spectacular leaves such views
+    out, so that a project's own document gains none of our paths.
+    """
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if not describes_ours():
+            return None
+        return super().__get__(instance, owner)
 
     def get_operation_id(self) -> str:
         """`scheduled_task_pause`: of the route and the action, which both stay."""

@@ -1,18 +1,22 @@
 """The description of the API, as OpenAPI 3.1 and as pages; the same for everybody."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from django.templatetags.static import static
 from django.utils import translation
+from drf_spectacular import plumbing
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.settings import patched_settings
+from drf_spectacular.settings import SPECTACULAR_DEFAULTS, patched_settings
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dispatcher.api.kernel.base import ApiView
 from dispatcher.api.kernel.described_problems import responses
 
 DESCRIPTION = """\
@@ -23,13 +27,17 @@ Times are ISO 8601: sent with any offset, answered in UTC. Every error is
 """
 
 
-def only_ours(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """The endpoints without the views of the project that the API is part of."""
-    return [each for each in endpoints if issubclass(getattr(each[3], "cls", object), ApiView)]
+#: What drf-spectacular has by itself: no setting of the project's enters our description. Those of
+#: serving belong to views, and ours have their own.
+_DEFAULTS = {
+    name: value
+    for name, value in SPECTACULAR_DEFAULTS.items()
+    if not name.startswith("SERVE_") and name != "DEFAULT_GENERATOR_CLASS"
+}
 
 
 #: Given to drf-spectacular by our views and by `make openapi`: a project's own stay as they are.
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = _DEFAULTS | {
     "TITLE": "Minutehand",
     "DESCRIPTION": DESCRIPTION,
     "VERSION": "1",
@@ -37,7 +45,7 @@ SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "APPEND_COMPONENTS": {"responses": responses()},
     "SCHEMA_PATH_PREFIX": ".*/v1",
-    "PREPROCESSING_HOOKS": ["dispatcher.api.openapi.description.only_ours"],
+    "PREPROCESSING_HOOKS": ["dispatcher.api.kernel.schema.only_ours"],
     "ENUM_NAME_OVERRIDES": {
         "StateEnum": "scheduling.models.State",
         "StatusEnum": "dispatcher.models.Status",
@@ -49,9 +57,26 @@ SETTINGS: dict[str, Any] = {
 @cache
 def description() -> dict[str, Any]:
     """Made once a process, in English: it takes a second, and anybody may ask for it."""
-    with patched_settings(SETTINGS), translation.override("en"):
+    with _own_settings(), translation.override("en"):
         made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
         return made
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """The names of enums are kept by drf-spectacular from the first description that it makes."""
+    plumbing._load_enum_name_overrides.cache_clear()
+    try:
+        with patched_settings(SETTINGS):
+            yield
+    finally:
+        plumbing._load_enum_name_overrides.cache_clear()
+
+
+class ByAcceptOrFormat(DefaultContentNegotiation):
+    """As Django REST framework does it by default."""
+
+    settings = SimpleNamespace(URL_FORMAT_OVERRIDE="format")
 
 
 class SchemaView(SpectacularAPIView):
@@ -61,6 +86,7 @@ class SchemaView(SpectacularAPIView):
     permission_classes = (AllowAny,)
     throttle_classes = ()
     versioning_class = None
+    content_negotiation_class = ByAcceptOrFormat
     schema = None
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -74,6 +100,7 @@ class DocsView(SpectacularSwaggerView):
     permission_classes = (AllowAny,)
     throttle_classes = ()
     versioning_class = None
+    content_negotiation_class = ByAcceptOrFormat
     schema = None
     title = SETTINGS["TITLE"]
 

@@ -13,7 +13,7 @@ from dispatcher.watch.doctor.installed import report
 
 
 class Command(BaseCommand):
-    help = "Say what is wrong with the scheduler and what to do; exit code 1 where it is no mere advice."
+    help = "Say what is wrong and what to do; exit code 1 if anything is, advice aside."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="a JSON list instead of sentences")
