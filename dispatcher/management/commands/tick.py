@@ -2,13 +2,16 @@
 
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from dispatcher.tick import ClockError, rescue_pass, tick
+from dispatcher.tick import rescue_pass, tick
 from dispatcher.worker import connections
-from dispatcher.worker.gate import DATABASE_ERRORS
+
+#: Seconds between two looks at the clock, and between two rescue passes that do not take longer.
+STEP = 20
 
 
 class Command(BaseCommand):
@@ -18,16 +21,24 @@ class Command(BaseCommand):
         parser.add_argument("--loop", action="store_true", help="go on, every full minute")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        ticked = _minute()
         self._pass()
         while options["loop"]:
-            time.sleep(20 - time.time() % 20)
-            try:
-                connections.replace_dead()
-                rescue_pass()
-                if time.time() % 60 < 20:
-                    self._pass()
-            except (ClockError, *DATABASE_ERRORS) as error:
-                self.stderr.write(f"No tick, tried again in 20 s: {error}")
+            time.sleep(STEP - time.time() % STEP)
+            # By the minute that was ticked last, not by the second that it is: a rescue pass may
+            # take longer than a minute's first third.
+            if _minute() != ticked:
+                ticked = _minute()
+                self._try(self._pass)
+            self._try(rescue_pass)
+
+    def _try(self, step: Callable[[], Any]) -> None:
+        """A step that fails is told, and tried again: whatever it was must not end the loop."""
+        try:
+            connections.replace_dead()
+            step()
+        except Exception as error:
+            self.stderr.write(f"{type(error).__name__}: {error}. Tried again in {STEP} s or so.")
 
     def _pass(self) -> None:
         done = tick()
@@ -37,3 +48,7 @@ class Command(BaseCommand):
         )
         if done.error:
             self.stderr.write(done.error)
+
+
+def _minute() -> int:
+    return int(time.time() // 60)
