@@ -10,14 +10,14 @@ from typing import Any
 from django.db import transaction
 
 from dispatcher import signals
-from dispatcher.models import Status, TaskRun, Trigger
+from dispatcher.models import Status, TaskRun, Trigger, bulk
 from dispatcher.models.status import UNSTARTED
 from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.plan import decisions, misfire, new_runs, planner
 from dispatcher.publish import publisher
 from dispatcher.worker import overlap
 from scheduling import edits
-from scheduling.database import locked
+from scheduling.database import blames_row, locked
 from scheduling.database.after_commit import after_commit
 from scheduling.edits import Change
 from scheduling.models import ScheduledTask, spoilt_rows
@@ -122,16 +122,22 @@ def _renew(
 ) -> list[TaskRun]:
     """The same slots with the new definition. A new id, because the old message carries the old
     arguments and must find no row."""
+    ids = [run.pk for run in owed]
+    there = set(rows.filter(pk__in=ids).unstarted().values_list("pk", flat=True))
+    rows.filter(pk__in=there).unstarted().delete()
     renewed = []
     for run in owed:
-        if not rows.filter(pk=run.pk).unstarted().delete()[0]:
-            continue
-        fresh = new_runs.new_run(
-            new, Trigger.SCHEDULE, scheduled_for=run.scheduled_for, start_at=run.start_at, now=now
-        )
-        fresh.slot = run.slot
-        fresh.save(force_insert=True)
-        renewed.append(fresh)
+        if run.pk in there:
+            fresh = new_runs.new_run(
+                new,
+                Trigger.SCHEDULE,
+                scheduled_for=run.scheduled_for,
+                start_at=run.start_at,
+                now=now,
+            )
+            fresh.slot = run.slot
+            renewed.append(fresh)
+    bulk.insert(renewed)
     return renewed
 
 
@@ -144,6 +150,8 @@ def _plan(new: ScheduledTask, now: datetime) -> list[TaskRun]:
         with transaction.atomic():
             return planner.plan_locked(row, now).runs
     except Exception as error:
+        if not blames_row(error):
+            raise  # the whole edit is tried again, or refused
         planner.set_aside(row, error, now)
         return []
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import transaction
+
 from dispatcher.models import TaskRun, Tick
 from dispatcher.models.times import HORIZON
 from dispatcher.plan import misfire, planner
 from dispatcher.publish import publisher
 from dispatcher.upkeep import notices, prune, rescue
-from scheduling.database import database_now
+from scheduling.database import INTERRUPTIONS, blames_row, brief_waits, database_now, free
 from scheduling.models import ScheduledTask
 from scheduling.schedules.zones import tzdata_version
 from scheduling.trail import Via, acting
@@ -60,13 +62,8 @@ def tick(now: datetime | None = None) -> Tick:
     )
     done = Done()
     try:
-        ScheduledTask.objects.distrust()
-        _resume(started)
-        for moment in _rounds(now):
-            if not _plan_and_publish(moment, done):
-                break
-        _publish_waiting(now, done)
-        prune.prune_hourly(started)
+        with brief_waits():
+            _work(now, started, done)
     except Exception as error:
         # Not closed: for `/healthz` a tick that failed has not been.
         Tick.objects.filter(pk=record.pk).update(error=f"{type(error).__name__}: {error}"[:1000])
@@ -77,6 +74,17 @@ def tick(now: datetime | None = None) -> Tick:
     return record
 
 
+def _work(now: datetime | None, started: datetime, done: Done) -> None:
+    """Planning first: whatever stops the rest must not stop the slots."""
+    ScheduledTask.objects.distrust()
+    for moment in _rounds(now):
+        if not _plan_and_publish(moment, done):
+            break
+    _publish_waiting(now, done)
+    _resume(started)
+    prune.prune_hourly(started)
+
+
 def rescue_pass(now: datetime | None = None) -> Tick:
     """One rescue pass and its record, which later passes read to know of gaps."""
     started = now or database_now()
@@ -84,7 +92,8 @@ def rescue_pass(now: datetime | None = None) -> Tick:
         kind=Tick.Kind.RESCUE, started_at=started, dispatcher=socket.gethostname()
     )
     try:
-        rescued = rescue.rescue(started)
+        with brief_waits():
+            rescued = rescue.rescue(started)
         record.close(published=rescued.published, lost=rescued.lost, missed=rescued.expired)
     finally:
         notices.notice(started)  # last: a mail server may be slow
@@ -117,22 +126,39 @@ def _resume(now: datetime) -> None:
     for row in ScheduledTask.objects.resumable(now):
         with acting(Via.SCHEDULER, "paused_until"):
             try:
-                row.resume()
-            except Exception:
+                _resume_one(row, now)
+            except INTERRUPTIONS:
+                raise
+            except Exception as error:
                 logger.exception("Scheduled task %s cannot be resumed", row.name)
-                ScheduledTask.objects.filter(pk=row.pk).update(paused_until=None)
+                _forget_if_hopeless(row, error, now)
+
+
+def _resume_one(row: ScheduledTask, now: datetime) -> None:
+    """One that somebody has locked is left to the next tick."""
+    with transaction.atomic():
+        if free(ScheduledTask.objects.resumable(now).filter(pk=row.pk)):
+            row.resume()
+
+
+def _forget_if_hopeless(row: ScheduledTask, error: Exception, now: datetime) -> None:
+    """A schedule that cannot be resumed stays paused; whatever else was in the way, the next tick
+    tries again. Raises where the database is away."""
+    if blames_row(error):
+        ids = free(ScheduledTask.objects.resumable(now).filter(pk=row.pk))
+        ScheduledTask.objects.filter(pk__in=ids).update(paused_until=None)
 
 
 def _plan_and_publish(now: datetime, done: Done) -> bool:
     """One round over all that is due; whether it found anything."""
     found = False
     for ids in planner.due_batches(now):
-        batch = planner.plan_batch(ids, now)
-        found = found or bool(batch.planned or batch.missed)
-        done.planned += batch.planned
-        done.missed += batch.missed
-        done.set_aside += batch.set_aside
-        _publish(batch.runs, now, done)
+        for batch in planner.plan(ids, now):
+            found = found or bool(batch.planned or batch.missed)
+            done.planned += batch.planned
+            done.missed += batch.missed
+            done.set_aside += batch.set_aside
+            _publish(batch.runs, now, done)
     return found
 
 

@@ -21,7 +21,7 @@ from django.db.models.functions import Coalesce
 
 from dispatcher import signals
 from dispatcher.models import Status, TaskRun, Trigger, bulk
-from scheduling.database import DatabaseNow, locked, retry_contention
+from scheduling.database import DatabaseNow, free, retry_contention
 from scheduling.models import ScheduledTask
 from scheduling.schedules.policies import CATCH_UP_LIMIT, Misfire, Window, overtaken
 
@@ -85,7 +85,10 @@ def _grace(task: ScheduledTask) -> timedelta:
 def _catch_up(run_ids: Iterable[UUID]) -> None:
     """Late runs that run all the same were decided now, not when they were planned: by that the
     gate knows that they catch up, and lets them take turns instead of skipping one another."""
-    TaskRun.objects.untouched().filter(pk__in=list(run_ids)).update(planned_at=DatabaseNow())
+    rows = TaskRun.objects.untouched()
+    with transaction.atomic(savepoint=False):
+        ids = free(rows.filter(pk__in=list(run_ids)))
+        rows.filter(pk__in=ids).update(planned_at=DatabaseNow())
 
 
 def _may_be_late(run: TaskRun, now: datetime) -> bool:
@@ -190,12 +193,11 @@ def _batches(groups: Iterable[list[Waiting]]) -> Iterator[list[list[Waiting]]]:
 
 @retry_contention
 def _miss(groups: Sequence[Sequence[Waiting]]) -> int:
-    """End each group as one row. A run that a worker or another dispatcher had first is left out;
-    what is missed on both sides of it is two rows."""
+    """End each group as one row. A run that a worker or another dispatcher had first, or that
+    somebody has locked, is left out; what is missed on both sides of it is two rows."""
     ids = [run.pk for group in groups for run in group]
     with transaction.atomic():
-        rows = locked(TaskRun.objects.untouched().filter(pk__in=ids).order_by("pk"))
-        there = set(rows.values_list("pk", flat=True))
+        there = set(free(TaskRun.objects.untouched().filter(pk__in=ids)))
         spans = [span for group in groups for span in _without_the_gone(group, there)]
         bulk.miss(bulk.Missed([run.pk for run in span], span[-1].slot) for span in spans)
         signals.announce_on_commit([span[0].pk for span in spans])

@@ -39,13 +39,20 @@ def new_run(
         revision=row.revision,
         args=row.args,
         kwargs=row.kwargs,
-        queue=row.queue or registry.queue_for(row.task),
+        queue=row.queue or queue_of(row),
         priority=row.priority,
         time_limit=row.time_limit,
         soft_time_limit=row.soft_time_limit,
         planned_at=now,
         triggered_via="schedule",
     )
+
+
+def queue_of(row: ScheduledTask) -> str:
+    """The queue that Celery's routing gives it; a route function of the host sees its arguments."""
+    if registry.depends_on_arguments():
+        return registry.queue_for(row.task, row.args, row.kwargs)
+    return registry.queue_for(row.task)
 
 
 def publish_time(start_at: datetime, now: datetime) -> datetime:

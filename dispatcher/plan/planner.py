@@ -7,8 +7,7 @@ two planners from doing the same work.
 
 import functools
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from django.db import (
@@ -19,12 +18,19 @@ from django.db import (
     transaction,
 )
 
-from dispatcher import signals
-from dispatcher.models import Status, TaskRun, bulk
 from dispatcher.models.times import HORIZON
 from dispatcher.plan.decisions import Decision, decide, recorded_of
+from dispatcher.plan.new_runs import queue_of
+from dispatcher.plan.writing import Planned, finish, write
 from scheduling import registry
-from scheduling.database import is_contention, is_outage, locked, retry_contention
+from scheduling.database import (
+    INTERRUPTIONS,
+    blames_row,
+    is_contention,
+    is_outage,
+    locked,
+    retry_contention,
+)
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
 
@@ -32,24 +38,14 @@ logger = logging.getLogger(__name__)
 
 #: Rows locked and planned in one transaction. SQLite has one writer: others must get their turn.
 BATCH = 500 if connection.vendor == "sqlite" else 1000
+#: Runs after which a transaction takes no further row; one row may make a thousand, catching up.
+RUNS = 5000
+#: Rows that may fail, one by one, by no fault of theirs before the batch is given up.
+PATIENCE = 3
 #: Ids read ahead; bounds the memory of a tick however many rows are due.
 CHUNK = 20_000
 
-
-@dataclass
-class Planned:
-    """What one batch came to: the runs to publish, and counts for the tick."""
-
-    runs: list[TaskRun] = field(default_factory=list)
-    planned: int = 0
-    missed: int = 0
-    set_aside: int = 0
-
-    def add(self, other: "Planned") -> None:
-        self.runs += other.runs
-        self.planned += other.planned
-        self.missed += other.missed
-        self.set_aside += other.set_aside
+_LEFT = {"action": "left_to_next_tick"}
 
 
 def due_batches(now: datetime) -> Iterator[list[int]]:
@@ -65,10 +61,26 @@ def due_batches(now: datetime) -> Iterator[list[int]]:
         last = chunk[-1]
 
 
+def plan(ids: list[int], now: datetime) -> Iterator[Planned]:
+    """Plan the rows, in transactions of at most so many rows *and* runs: what a transaction holds
+    locked and in memory does not grow with what an outage has left to catch up on."""
+    size = len(ids)
+    while ids:
+        part, rest = ids[:size], ids[size:]
+        done = plan_batch(part, now)
+        yield done
+        reached = len(part) - len(done.left)
+        size = max(1, reached) if done.left else size * 2
+        ids = done.left + rest
+
+
 def plan_batch(ids: list[int], now: datetime) -> Planned:
-    """Plan those of the rows that are still due. A batch that fails is redone row by row."""
+    """Plan those of the rows that are still due, up to `RUNS` runs. A batch that fails is redone
+    row by row."""
     try:
         return _plan_rows(ids, now)
+    except INTERRUPTIONS:
+        raise
     except Exception:  # of the database, or of one row's values on their way to it
         logger.warning(
             "A batch of %d schedules could not be planned at once; row by row instead",
@@ -76,9 +88,24 @@ def plan_batch(ids: list[int], now: datetime) -> Planned:
             exc_info=True,
             extra={"action": "batch_redone"},
         )
-    result = Planned()
-    for pk in ids:
-        result.add(_plan_alone(pk, now))
+    return _plan_one_by_one(ids, now)
+
+
+def _plan_one_by_one(ids: list[int], now: datetime) -> Planned:
+    """Plan the rows of a batch that failed, each by itself. Those that fail through no fault of
+    theirs are left to the next tick; when it happens again and again, that is raised."""
+    result, failed = Planned(), 0
+    for number, pk in enumerate(ids):
+        if len(result.runs) >= RUNS:
+            result.left = ids[number:]
+            break
+        try:
+            result.add(_plan_alone(pk, now))
+        except (DatabaseError, InterfaceError, OSError) as error:
+            failed += 1
+            if failed >= PATIENCE or _is_away(error):
+                raise
+            logger.exception("Scheduled task %s is left to the next tick", pk, extra=_LEFT)
     return result
 
 
@@ -91,27 +118,43 @@ def _plan_rows(ids: list[int], now: datetime) -> Planned:
         result = Planned()
         decisions: list[Decision] = []
         exhausted: list[ScheduledTask] = []
-        queue_for = functools.cache(registry.queue_for)  # for this batch: a route may change
-        for row in rows:
+        queue_for, runs = _routing(), 0
+        for number, row in enumerate(rows):
+            if runs >= RUNS:
+                result.left = [row.pk for row in rows[number:]]
+                break
             try:
-                row.queue = row.queue or queue_for(row.task)
+                row.queue = row.queue or queue_for(row)
                 decision = decide(row, now, recorded.get(row.pk))
             except Exception as error:  # whatever is wrong with one row must not stop the others
+                if not blames_row(error):
+                    raise
                 result.set_aside += set_aside(row, error, now)
             else:
                 decisions.append(decision) if decision else exhausted.append(row)
-        _finish(exhausted, now)
-        result.add(_write(decisions, now))
+                runs += len(decision.runs) if decision else 0
+        finish(exhausted, now)
+        result.add(write(decisions, now))
         return result
 
 
+def _routing() -> Callable[[ScheduledTask], str]:
+    """The queue by row; by task, asked once in this batch, where no arguments decide it."""
+    if registry.depends_on_arguments():
+        return queue_of
+    of_task = functools.cache(registry.queue_for)
+    return lambda row: of_task(row.task)
+
+
 def _plan_alone(pk: int, now: datetime) -> Planned:
-    """Plan one row of a batch that failed; a row that fails by itself is set aside."""
+    """Plan one row of a batch that failed; one that is to blame itself is set aside."""
     try:
         return _plan_one(pk, now)
     except Exception as error:
-        if isinstance(error, OperationalError | InterfaceError) and _is_not_its_fault(error):
-            return Planned()
+        if isinstance(error, OperationalError) and is_contention(error):
+            return Planned()  # another writer was in the way: the next tick plans it
+        if not blames_row(error):
+            raise
         row = ScheduledTask.objects.filter(pk=pk).first()
         return Planned(set_aside=set_aside(row, error, now) if row is not None else 0)
 
@@ -124,12 +167,10 @@ def _plan_one(pk: int, now: datetime) -> Planned:
         return plan_locked(row, now) if row is not None else Planned()
 
 
-def _is_not_its_fault(error: OperationalError | InterfaceError) -> bool:
-    """Whether another writer was in the way: the next tick plans the row. Raises the error where
-    the database is away, or was."""
-    if is_outage(error) or connection.connection is None or not connection.is_usable():
-        raise error
-    return isinstance(error, OperationalError) and is_contention(error)
+def _is_away(error: Exception) -> bool:
+    """Whether the database is away, or was: no other row would fare better."""
+    gone = connection.connection is None or not connection.is_usable()
+    return gone or (isinstance(error, (OperationalError, InterfaceError)) and is_outage(error))
 
 
 def plan_locked(row: ScheduledTask, now: datetime) -> Planned:
@@ -138,64 +179,10 @@ def plan_locked(row: ScheduledTask, now: datetime) -> Planned:
         return Planned()
     decision = decide(row, now)
     if decision is None:
-        _finish([row], now)
+        finish([row], now)
         return Planned()
     decision.drop_recorded()
-    return _write([decision], now)
-
-
-# Write --------------------------------------------------------------------------------------------
-
-
-def _finish(rows: list[ScheduledTask], now: datetime) -> None:
-    """Disable schedules without a further slot, but not before their last planned one has come."""
-    if not rows:
-        return
-    ahead = TaskRun.objects.filter(scheduled_task__in=rows, slot__gt=now)
-    waiting = set(ahead.values_list("scheduled_task", flat=True))
-    over = [row for row in rows if row.pk not in waiting]
-    ScheduledTask.objects.filter(pk__in=[row.pk for row in over]).finish(now)
-    for row in over:
-        logger.info(
-            "Scheduled task %s has no further slot: finished",
-            row.name,
-            extra={"action": "finished", "scheduled_task": row.pk},
-        )
-
-
-def _write(decisions: list[Decision], now: datetime) -> Planned:
-    """Move each `next_run_at` by compare-and-set, and insert the runs of those that moved."""
-    won = _move(decisions)
-    _bring_back([d.row for d in won if d.row.state_reason], now)
-    missed = [d.missed for d in won if d.missed is not None]
-    runs = [run for d in won for run in d.runs]
-    bulk.insert(missed + runs)
-    publishable = [run for run in runs if run.status == Status.PLANNED]
-    if missed or len(publishable) < len(runs):
-        ended = [run.pk for run in missed + runs if run.status != Status.PLANNED]
-        signals.announce_on_commit(ended)
-    return Planned(
-        runs=publishable,
-        planned=len(runs),
-        missed=sum(run.slot_count for run in missed),
-    )
-
-
-def _bring_back(rows: list[ScheduledTask], now: datetime) -> None:
-    """Rows that were set aside and could be planned again: the move has cleared their state."""
-    if rows:
-        ScheduledTask.objects.filter(pk__in=[row.pk for row in rows]).bring_back(now)
-
-
-def _move(decisions: list[Decision]) -> list[Decision]:
-    """Those that moved. The rows are locked, so it is all of them; where a database has no row
-    locks and another planner was first, they are tried one by one."""
-    moved = bulk.move([decision.move() for decision in decisions])
-    if moved == len(decisions):
-        return decisions
-    if len(decisions) == 1:
-        return []
-    raise DatabaseError("another planner moved some of these rows")
+    return write([decision], now)
 
 
 def set_aside(row: ScheduledTask, error: Exception, now: datetime) -> int:

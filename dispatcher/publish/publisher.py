@@ -9,12 +9,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
 from celery.app import app_or_default
-from django.db import transaction
+from django.db import OperationalError, transaction
 from kombu import Producer
 
 from dispatcher.models import Status, TaskRun
@@ -22,7 +22,16 @@ from dispatcher.models.times import HORIZON, PUBLISH_LEASE
 from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.publish import groups, in_process, pool, refusals
 from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT, is_of_one_queue
-from scheduling.database import database_now, locked, retry_contention
+from scheduling.database import (
+    INTERRUPTIONS,
+    blames_row,
+    database_now,
+    free,
+    is_contention,
+    locked,
+    retry_contention,
+)
+from scheduling.registry.routing import GuardedRouter, RouteError
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +143,8 @@ def _send_together(
         if not is_of_one_queue(error):
             raise
         return False
+    except INTERRUPTIONS:
+        raise
     except Exception:  # one run cannot be written as a message
         return False
     sent += runs
@@ -175,10 +186,13 @@ def _send_each(
         try:
             send(app, producer, run, now, queue)
             sent.append(run)
-        except BROKER_ERRORS:
+        except (*BROKER_ERRORS, *INTERRUPTIONS):
             raise
         except Exception as error:
-            refusals.refuse(run, f"{type(error).__name__}: {error}")
+            if blames_row(error.__cause__ if isinstance(error, RouteError) else error):
+                refusals.refuse(run, f"{type(error).__name__}: {error}")
+            else:
+                refusals.leave(run.queue, [run], error)
 
 
 def takes_batches(producer: Producer) -> bool:
@@ -212,6 +226,7 @@ def _send_task(
         run.kwargs,
         task_id=str(uuid4()),
         producer=producer,
+        router=GuardedRouter(app.amqp.router),  # type: ignore[arg-type]  # it needs `route` only
         retry=False,
         eta=eta,
         expires=None,
@@ -240,6 +255,18 @@ def _broker_priority(priority: int | None, producer: Producer) -> int | None:
 
 def _mark(runs: Iterable[TaskRun], distance: timedelta | None) -> int:
     return sum(
-        TaskRun.objects.mark_published(ids, attempt, lease, distance)
+        _mark_group(ids, attempt, lease, distance)
         for (attempt, lease), ids in groups.by_lease(runs)
     )
+
+
+def _mark_group(ids: list[UUID], attempt: int, lease: datetime, distance: timedelta | None) -> int:
+    """Those that somebody has locked stay unmarked, and are sent a second time: the gate lets only
+    one of two messages start."""
+    try:
+        return TaskRun.objects.mark_published(ids, attempt, lease, distance)
+    except OperationalError as error:
+        if not is_contention(error):
+            raise
+    unlocked = free(TaskRun.objects.filter(pk__in=ids))
+    return TaskRun.objects.mark_published(unlocked, attempt, lease, distance)

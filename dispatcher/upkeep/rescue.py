@@ -3,11 +3,12 @@ not started. Everything here repairs; nothing here is needed on a good day."""
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db import OperationalError
 from django.db.models import Q, Subquery
 
 from dispatcher import signals
@@ -19,7 +20,7 @@ from dispatcher.publish import publisher
 from dispatcher.publish.broker import messages_ready
 from dispatcher.worker import pause_failing, record
 from dispatcher.worker.gate import DATABASE_ERRORS
-from scheduling.database import database_now
+from scheduling.database import INTERRUPTIONS, database_now, free, is_contention
 from scheduling.models import ScheduledTask
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ def rescue(now: datetime | None = None) -> Rescued:
     def repaired(step: Callable[[], int]) -> int:
         try:
             return step()
+        except INTERRUPTIONS:
+            raise
         except Exception as error:  # what stops one step must not stop the others
             errors.append(error)
             return 0
@@ -62,15 +65,19 @@ def lose(now: datetime) -> int:
     """Runs whose lease ran out end as lost, or are run again under `on_lost=rerun`."""
     if not Tick.objects.leases_can_be_judged(now):
         return 0
-    lost = TaskRun.objects.lost().prefetch_related("scheduled_task").order_by("pk")[:LIMIT]
-    return sum(_lose(run) for run in lost)
+    ids = free(TaskRun.objects.lost(), LIMIT)
+    lost = TaskRun.objects.lost().filter(pk__in=ids).prefetch_related("scheduled_task")
+    return sum(_lose(run) for run in lost.order_by("pk"))
 
 
 def _lose(run: TaskRun) -> bool:
     try:
         return record.end_or_retry(run, _lost_end(run))
-    except DATABASE_ERRORS:
-        raise
+    except (*DATABASE_ERRORS, *INTERRUPTIONS) as error:
+        if not (isinstance(error, OperationalError) and is_contention(error)):
+            raise
+        logger.warning("Run %s is lost, and locked by somebody; the next pass ends it", run.pk)
+        return False
     except Exception:  # whatever is wrong with one run must not keep the others
         logger.exception("Run %s is lost, and that could not be recorded", run.pk)
         return False
@@ -89,7 +96,18 @@ def _lost_end(run: TaskRun) -> End:
 
 def expire() -> int:
     """Unstarted runs past `expires_at` are missed; the gate would not start them any more."""
-    return signals.close(TaskRun.objects.expired(), Status.MISSED, "expired")
+    return sum(_expire(ids) for ids in _batches_of_free(TaskRun.objects.expired()))
+
+
+def _expire(ids: list[UUID]) -> int:
+    return signals.close(TaskRun.objects.expired().filter(pk__in=ids), Status.MISSED, "expired")
+
+
+def _batches_of_free(rows: TaskRunQuerySet) -> Iterator[list[UUID]]:
+    """Ids of rows that nobody has locked, `LIMIT` at a time."""
+    while ids := free(rows, LIMIT):
+        yield ids
+        rows = rows.filter(pk__gt=ids[-1])
 
 
 def publish_again(now: datetime) -> int:

@@ -6,9 +6,10 @@ gate and the record never wait for the lock of a scheduled task.
 
 import logging
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, transaction
 
 from dispatcher.models import Failing, Status, TaskRun
+from scheduling.database import brief_waits, free
 from scheduling.models import ScheduledTask
 from scheduling.trail import Via, acting
 
@@ -20,12 +21,14 @@ _COUNTED = (Status.SUCCEEDED, Status.FAILED, Status.LOST)
 def pause_if_failing(task: ScheduledTask | None) -> bool:
     """Pause it if its last n runs since it was armed failed or were lost; whether it did.
 
-    A database that is away is only logged: the next failure counts anew.
+    A database that is away is only logged, and a row that somebody has locked is left: rescue, or
+    the next failure, counts anew.
     """
     if task is None or not task.pause_after_failures or not task.enabled:
         return False
     try:
-        return _failed_in_a_row(task, task.pause_after_failures) and _pause(task)
+        with brief_waits():
+            return _failed_in_a_row(task, task.pause_after_failures) and _pause(task)
     except (DatabaseError, InterfaceError):
         logger.warning("The failures of %s could not be counted", task.name, exc_info=True)
         return False
@@ -39,7 +42,9 @@ def pause_failing() -> int:
 
 
 def _pause(task: ScheduledTask) -> bool:
-    with acting(Via.SCHEDULER, "pause_after_failures"):
+    with transaction.atomic(), acting(Via.SCHEDULER, "pause_after_failures"):
+        if not free(ScheduledTask.objects.filter(pk=task.pk)):
+            return False
         return task.pause(params={"failures": task.pause_after_failures})
 
 

@@ -46,12 +46,22 @@ def locked(rows: Q, *, skip: bool = False) -> Q:
     )
 
 
+def sqlstate(error: BaseException) -> str:
+    """The SQLSTATE that PostgreSQL gave, by psycopg 3 or 2; "" where there is none."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state if isinstance(state, str) else ""
+
+
+def mysql_code(error: BaseException) -> int | None:
+    """The error number of MySQL, MariaDB or their client."""
+    code = error.args[0] if error.args else None
+    return code if isinstance(code, int) else None
+
+
 def is_contention(error: OperationalError) -> bool:
     """True for a deadlock, a lock timeout or SQLite's "database is locked"."""
-    cause = error.__cause__
-    if getattr(cause, "sqlstate", None) in _SQLSTATES:
-        return True
-    if error.args and error.args[0] in _MYSQL_CODES:
+    if sqlstate(error) in _SQLSTATES or mysql_code(error) in _MYSQL_CODES:
         return True
     return "database is locked" in str(error) or "table is locked" in str(error)
 
@@ -61,11 +71,10 @@ def is_outage(error: OperationalError | InterfaceError) -> bool:
 
     By the error, not by the connection: at the end of `atomic()` Django may have a new one.
     """
-    state = getattr(error.__cause__, "sqlstate", "")
-    code = error.args[0] if error.args else None
-    if state is None:  # psycopg has not heard from the server
+    state, code = sqlstate(error), mysql_code(error)
+    if not state and _is_of_psycopg(error.__cause__):  # it has not heard from the server
         return True
-    if isinstance(code, int):
+    if code is not None:
         return code in _OUTAGE_CODES or 2000 <= code < 3000
     return state.startswith(_OUTAGE_STATES) or any(word in str(error) for word in _OUTAGE_WORDS)
 
@@ -75,6 +84,10 @@ def savepoint() -> AbstractContextManager[Any]:
     which costs nothing."""
     open_ = connection.in_atomic_block or not connection.get_autocommit()
     return transaction.atomic() if open_ else nullcontext()
+
+
+def _is_of_psycopg(cause: BaseException | None) -> bool:
+    return hasattr(cause, "sqlstate") or hasattr(cause, "pgcode")
 
 
 def retry_contention(function: Callable[P, R]) -> Callable[P, R]:

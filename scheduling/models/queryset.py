@@ -8,7 +8,7 @@ from django.db import NotSupportedError, connections, models, transaction
 from django.db.models import F, OrderBy, Q
 
 from scheduling import edits, registry, trail
-from scheduling.database import locked
+from scheduling.database import free, locked
 from scheduling.edits import is_edit, validation
 from scheduling.models import spoilt_rows
 from scheduling.models.choices import Kind
@@ -73,7 +73,8 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         """Forget next slots that lie outside the calendar (raw SQL), so that they are computed:
         the due rows are found by them."""
         outside = Q(next_run_at__lt=_FIRST_MOMENT) | Q(next_run_at__gte=_LAST_MOMENT)
-        return self.filter(outside, enabled=True).keep(next_run_at=None)
+        ids = free(self.filter(outside, enabled=True))
+        return self.filter(pk__in=ids).keep(next_run_at=None) if ids else 0
 
     def resumable(self, now: datetime) -> "ScheduledTaskQuerySet":
         return self.filter(where(State.PAUSED), paused_until__lte=now)

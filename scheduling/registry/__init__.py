@@ -8,22 +8,25 @@ from scheduling.registry.celery_tasks import (
     describe,
     is_known,
     is_refused,
-    queue_for,
     signature_of,
     task_name,
     task_names,
 )
 from scheduling.registry.queue_names import QueueProblem, queue_problem
+from scheduling.registry.routing import RouteError, asked_queue, depends_on_arguments, queue_for
 from scheduling.registry.sendable import argument_problem, argument_problems, storable
 
 __all__ = [
     "QueueProblem",
+    "RouteError",
     "TaskInfo",
     "all_tasks",
     "argument_problem",
     "argument_problems",
+    "asked_queue",
     "binding_error",
     "close_matches",
+    "depends_on_arguments",
     "describe",
     "is_known",
     "is_refused",

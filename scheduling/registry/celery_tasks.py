@@ -113,11 +113,3 @@ def _said(error: TypeError) -> str:
     texts = {"name": name[1] if name else ""}
     template = text.replace(f"'{texts['name']}'", "'%(name)s'") if name else text
     return _(template) % texts if template in _COMPLAINTS else text
-
-
-def queue_for(name: str) -> str:
-    """The queue that Celery's routing gives the task where its schedule names none."""
-    app = app_or_default()
-    route = app.amqp.router.route({}, name)
-    queue = route.get("queue")
-    return str(getattr(queue, "name", queue) or app.conf.task_default_queue)

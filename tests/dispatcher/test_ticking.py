@@ -141,18 +141,18 @@ def steps(monkeypatch):
     return found
 
 
-def test_it_resumes_then_plans_then_publishes_what_waits_and_prunes_last(steps, now):
+def test_it_plans_first_then_publishes_what_waits_then_resumes_and_prunes_last(steps, now):
     due(now)
     waiting(now)
     tick(now)
     assert steps == [
         "distrust",
-        "resume",
         "plan",
         "publish",
         "take",
         "publish",
         "take",
+        "resume",
         "prune",
     ]
 

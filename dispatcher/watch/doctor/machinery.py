@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from celery.app import app_or_default
 from django.db.models import Q
@@ -168,10 +169,40 @@ def used_queues() -> set[str]:
 
 
 def used_tasks() -> set[tuple[str, str]]:
-    """Queue and task of every enabled schedule."""
+    """Queue and task of every enabled schedule, but those whose routing fails."""
+    return {(queue, task) for queue, task, _error in _routed() if queue}
+
+
+def check_routes(now: datetime) -> Iterator[Finding]:
+    """Route functions of the host that raise."""
+    errors = {task: error for _queue, task, error in _routed() if error}
+    for task, error in sorted(errors.items()):
+        yield Finding(
+            "route_failed",
+            f"{error.rstrip('.')}. Schedules of {task} get the default queue, and their runs end "
+            "as not publishable. Correct the function in task_routes.",
+        )
+
+
+def _routed() -> Iterator[tuple[str, str, str]]:
+    """Queue, task and "", or "", task and what its routing raises, of all enabled schedules."""
     rows = ScheduledTask.objects.filter(enabled=True).order_by()
-    pairs = rows.values_list("queue", "task").distinct()
-    return {(queue or registry.queue_for(task), task) for queue, task in pairs}
+    named = rows.exclude(queue="").values_list("queue", "task").distinct()
+    yield from ((queue, task, "") for queue, task in named)
+    unnamed = rows.filter(queue="")
+    if not registry.depends_on_arguments():
+        for task in unnamed.values_list("task", flat=True).distinct():
+            yield _route(task, (), {})
+        return
+    for row in unnamed.only("task", "args", "kwargs").order_by("pk").iterator(chunk_size=500):
+        yield _route(row.task, row.args, row.kwargs)
+
+
+def _route(task: str, args: Any, kwargs: Any) -> tuple[str, str, str]:
+    try:
+        return registry.asked_queue(task, args, kwargs), task, ""
+    except registry.RouteError as error:
+        return "", task, str(error)
 
 
 def check_tasks(now: datetime) -> Iterator[Finding]:
@@ -217,6 +248,7 @@ CHECKS = (
     check_dispatchers,
     check_queues,
     check_refused_queues,
+    check_routes,
     check_tasks,
     check_pools,
 )
