@@ -5,6 +5,7 @@ tried again while the process lives; after that the lease runs out and rescue sa
 """
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -22,7 +23,8 @@ from dispatcher.publish import publisher
 from dispatcher.signals import announce as announce  # for those who record an end elsewhere
 from dispatcher.worker import overlap, pause_failing
 from dispatcher.worker.gate import DATABASE_ERRORS, again_if_stale
-from scheduling.database import database_now
+from dispatcher.worker.stored_values import clean_text
+from scheduling.database import blames_row, database_now
 from scheduling.models.state import may_run
 from scheduling.schedules.policies import RERUN_LIMIT, retry_delay
 
@@ -34,6 +36,10 @@ KEPT_RETRY_SECONDS = 2.0
 
 def succeed(run_id: UUID, token: UUID, end: End) -> bool:
     """The plain path: one query. A run that holds its schedule takes a second one."""
+    return _storing(end, lambda storable: _succeed(run_id, token, storable))
+
+
+def _succeed(run_id: UUID, token: UUID, end: End) -> bool:
     rows = TaskRun.objects.all()
     won = rows.end(run_id, token, end, holds=None) or _succeed_holding(run_id, token, end)
     if won:
@@ -106,7 +112,7 @@ def fail(run_id: UUID, token: UUID, end: End) -> bool:
     if run is None:
         return False
     if run.status in (Status.RUNNING, Status.LOST):
-        return end_or_retry(run, end)
+        return _storing(end, lambda storable: end_or_retry(run, storable))
     # The answer to a first try was lost on the way, and with it what should have followed.
     return run.status == end.status and _ended(run)
 
@@ -115,7 +121,7 @@ def fail_by_message(run_id: UUID, attempt: int, retries: int, message_id: str, e
     """The same for a process that does not know the token: the worker's main process."""
     rows = _with_task().claimed_by_message(run_id, attempt, retries, message_id)
     run = rows.first()
-    return end_or_retry(run, end) if run is not None else False
+    return _storing(end, lambda storable: end_or_retry(run, storable)) if run else False
 
 
 def refuse(run_id: UUID, attempt: int, end: End) -> bool:
@@ -127,6 +133,30 @@ def refuse(run_id: UUID, attempt: int, end: End) -> bool:
 
 def retry_own(run_id: UUID, token: UUID, start_at: datetime, exception: str, log: str = "") -> bool:
     return TaskRun.objects.all().retry_own(run_id, token, start_at, exception, log)
+
+
+def _storing(end: End, write: Callable[[End], bool]) -> bool:
+    """Write an end; where the database does not take what belongs to it, without that, and say so:
+    how a run ended counts for more than what it returned."""
+    try:
+        return write(end)
+    except DATABASE_ERRORS as error:
+        if not blames_row(error):
+            raise
+        logger.error(
+            "What belongs to the end of a run cannot be stored; the end is, without it: %s",
+            error,
+            extra={"action": "end_reduced"},
+        )
+        return write(_reduced(end, error))
+
+
+def _reduced(end: End, error: Exception) -> End:
+    """The end with what is sure to be stored: no JSON and no text that somebody else made."""
+    why = clean_text(f"{type(error).__name__}: {error}")[:500]
+    result = None if end.result is None else {"not_stored": why}
+    exception = f"Its exception could not be stored: {why}" if end.exception else ""
+    return End(end.status, end.reason, end.reason_params, result, exception)
 
 
 def _with_task() -> "TaskRun.objects.__class__":  # type: ignore[name-defined]
@@ -184,8 +214,19 @@ def flush_kept() -> None:
 def _write_first() -> None:
     try:
         _kept[0]()
-    except DATABASE_ERRORS:
-        raise
-    except Exception:  # it can never be written, and must not keep the others from it
+    except Exception as error:
+        if isinstance(error, DATABASE_ERRORS) and not blames_row(error):
+            raise
+        # It can never be written, and must not keep the others from it.
         logger.exception("The end of a run is lost; its lease will run out")
     _kept.popleft()
+
+
+def _forget_after_fork() -> None:
+    """In a new pool child: what is kept is its parent's, which may have held the locks."""
+    global _flush_lock, _keeper_lock, _keeper
+    _kept.clear()
+    _flush_lock, _keeper_lock, _keeper = threading.Lock(), threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
