@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.dispatch import Signal
 
-from scheduling.database import locked, retry_contention
+from scheduling.database import locked, own_connection, retry_contention
 from scheduling.database.after_commit import after_commit
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def announce_all(run_ids: Sequence[UUID]) -> None:
 
 
 def _send(run: "TaskRun") -> None:
-    for receiver, answer in run_finished.send_robust(sender=type(run), run=run):
+    with own_connection.set_aside():
+        answers = run_finished.send_robust(sender=type(run), run=run)
+    for receiver, answer in answers:
         if isinstance(answer, Exception):
             logger.error("A receiver of run_finished failed: %r", receiver, exc_info=answer)
 

@@ -11,6 +11,8 @@ from zlib import crc32
 import pytest
 from django.utils import translation
 
+from scheduling.database import own_connection
+
 
 def pytest_configure() -> None:
     from django.conf import settings
@@ -93,6 +95,13 @@ def own_language() -> Iterator[None]:
     """A request leaves its language in the thread; the next test begins in that of the settings."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def no_worker() -> Iterator[None]:
+    """A test that starts one in this process leaves none to the next."""
+    yield
+    own_connection.disable()
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from scheduling.database import (
     free,
     is_contention,
     locked,
+    own_connection,
     retry_contention,
 )
 from scheduling.registry.routing import GuardedRouter, RouteError
@@ -220,6 +221,13 @@ def _send_task(
     app: Celery, producer: Producer, run: TaskRun, queue: Any, eta: datetime | None
 ) -> None:
     own_retry = run.status == Status.RETRYING and run.token is not None
+    with own_connection.set_aside():  # routes and receivers are the project's
+        _call_send_task(app, producer, run, queue, eta, own_retry)
+
+
+def _call_send_task(
+    app: Celery, producer: Producer, run: TaskRun, queue: Any, eta: datetime | None, own_retry: bool
+) -> None:
     app.send_task(
         run.task,
         run.args,

@@ -6,6 +6,7 @@ the claim's token; in the worker's main process it does not, and they do nothing
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from billiard.einfo import ExceptionInfo
 from celery import current_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import connection
 from kombu.exceptions import DecodeError
 
 from dispatcher.models import Status
@@ -22,6 +23,7 @@ from dispatcher.publish import broker
 from dispatcher.worker import connections, record, run_log
 from dispatcher.worker.gate import WORKER_ID, attempt_of, run_id_of
 from dispatcher.worker.stored_values import describe_exception, storable, storable_text
+from scheduling.database import own_connection
 
 #: The worker's main process, where the pool is one of threads or none. Set by `worker`.
 MAIN_PID = WORKER_ID + "_PID"
@@ -37,13 +39,14 @@ def connect() -> None:
     signals.task_postrun.connect(on_postrun, dispatch_uid="dispatcher.postrun")
     signals.task_unknown.connect(on_unknown, dispatch_uid="dispatcher.unknown")
     signals.task_rejected.connect(on_rejected, dispatch_uid="dispatcher.rejected")
+    signals.worker_process_init.connect(on_child_start, dispatch_uid="dispatcher.child_start")
     signals.worker_process_shutdown.connect(on_child_exit, dispatch_uid="dispatcher.child_exit")
 
 
 def on_prerun(task: Any = None, **signal: Any) -> None:
-    """Of a run's default connection the gate takes care, without a question to the server."""
-    is_run = run_id_of(task.request) is not None
-    connections.look_after(but_not=DEFAULT_DB_ALIAS if is_run else None)
+    """What the task before this one left open is no business of this one."""
+    if not getattr(task.request, "is_eager", False):
+        connections.look_after()
 
 
 def on_success(sender: Any = None, result: Any = None, **signal: Any) -> None:
@@ -54,14 +57,18 @@ def _succeeded(request: Any, end: End) -> None:
     run_id, token = run_id_of(request), getattr(request, "run_token", None)
     if run_id is not None and token is not None:
         logged = replace(end, log=run_log.take())
-        record.write_or_keep(lambda: record.succeed(run_id, token, logged))
+        _write(request, lambda: record.succeed(run_id, token, logged))
 
 
 def _failed(request: Any, end: End) -> None:
     run_id, token = run_id_of(request), getattr(request, "run_token", None)
     if run_id is not None and token is not None:
         logged = replace(end, log=run_log.take())
-        record.write_or_keep(lambda: record.fail(run_id, token, logged))
+        _write(request, lambda: record.fail(run_id, token, logged))
+
+
+def _write(request: Any, write: Callable[[], bool]) -> None:
+    record.write_or_keep(write, eager=bool(getattr(request, "is_eager", False)))
 
 
 def on_failure(
@@ -100,7 +107,7 @@ def on_retry(sender: Any = None, request: Any = None, reason: Any = None, **sign
         return
     start_at = _start_of_retry(getattr(reason, "when", None))
     text, log = storable_text(str(reason)), run_log.take()
-    record.write_or_keep(lambda: record.retry_own(run_id, token, start_at, text, log))
+    _write(request, lambda: record.retry_own(run_id, token, start_at, text, log))
 
 
 def _start_of_retry(when: Any) -> datetime:
@@ -135,7 +142,7 @@ def _rejected(request: Any, reject: Any) -> None:
         if run_id is not None:
             start_at = _start_of_retry(request.own_retry_at)
             text, log = describe_exception(why), run_log.take()
-            record.write_or_keep(lambda: record.retry_own(run_id, token, start_at, text, log))
+            _write(request, lambda: record.retry_own(run_id, token, start_at, text, log))
         return
     text = describe_exception(reject) if isinstance(reject, BaseException) else ""
     _failed(request, End(Status.FAILED, reason="rejected", exception=text))
@@ -165,9 +172,13 @@ def _refuse(message: Any, reason: str, **params: Any) -> None:
 
     end = End(Status.FAILED, reason, params)
     try:
-        record.write_or_keep(lambda: record.refuse(run_id, attempt, end))
+        record.write_or_keep(lambda: record.refuse(run_id, attempt, end), keep=False)
     finally:
         connection.close()
+
+
+def on_child_start(**signal: Any) -> None:
+    own_connection.enable()  # a child that was spawned inherits nothing
 
 
 def on_child_exit(**signal: Any) -> None:

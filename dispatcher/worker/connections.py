@@ -1,12 +1,15 @@
-"""Database connections that outlive their server.
+"""The project's own database connections, between two tasks of a worker.
 
-`CELERY_DB_REUSE_MAX` keeps them open from task to task (`installation`). Between two tasks nobody
-looks whether they are alive, as Django does between two requests: after a restart of the database
-every task of the process would fail.
+Celery closes them before and after every task, unless the project sets `CELERY_DB_REUSE_MAX`. What
+it does not mend is done here: a connection that was closed inside a transaction fails for ever, and
+one that stays open meets the next task as the last one left it.
 """
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from scheduling.database import own_connection
+from scheduling.database.session import is_unclean, renew
 
 
 def replace_dead() -> None:
@@ -16,14 +19,18 @@ def replace_dead() -> None:
         _close_if_dead(connection)
 
 
-def look_after(*, but_not: str | None = None) -> None:
-    """As Django before a request: a connection that met an error is tried now, and with
-    CONN_HEALTH_CHECKS every one before its first query. `but_not`: an alias to leave alone."""
+def look_after() -> None:
+    """In a worker, connect again where the last task left a transaction open. Else as Django
+    before a request: a connection that met an error is tried now, and with CONN_HEALTH_CHECKS
+    every one before its first query."""
+    if own_connection.is_enabled():
+        for connection in connections.all(initialized_only=True):
+            if is_unclean(connection):
+                renew(connection)
     for connection in _idle():
-        if connection.alias != but_not:
-            connection.health_check_done = False  # type: ignore[attr-defined]  # not in the stubs
-            if connection.errors_occurred:
-                _close_if_dead(connection)
+        connection.health_check_done = False  # type: ignore[attr-defined]  # not in the stubs
+        if connection.errors_occurred:
+            _close_if_dead(connection)
 
 
 def _idle() -> list[BaseDatabaseWrapper]:

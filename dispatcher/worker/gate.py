@@ -18,7 +18,7 @@ from dispatcher.models import Status, TaskRun
 from dispatcher.models.claim import Claim
 from dispatcher.signals import announce
 from dispatcher.worker import overlap, run_log
-from scheduling.database import TRIES, is_contention, savepoint
+from scheduling.database import TRIES, is_contention, own_connection, savepoint
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +56,17 @@ def enter(request: Any) -> None:
         return
     claim = _claim_of(request, run_id)
     try:
-        won = again_if_stale(lambda: _claim(claim))
+        with own_connection.used(eager=bool(getattr(request, "is_eager", False))):
+            won = again_if_stale(lambda: _claim(claim))
+            if won:
+                request.run_token = claim.token
+            else:
+                _close_expired(claim.run_id)
     except DATABASE_ERRORS as error:
         # Not claimed, so not started: the row is as it was and rescue publishes it again.
         raise _veto(claim, f"the database is away ({error})") from error
     if not won:
-        _close_expired(claim.run_id)
         raise _veto(claim, "it is a duplicate, or was cancelled, edited, or has ended")
-    request.run_token = claim.token
     run_log.begin(request.args, request.kwargs)
 
 

@@ -63,10 +63,12 @@ def _on_worker_init(sender: Any = None, **signal: Any) -> None:
     """What a worker cannot do without, also where the app was finalized before Django was ready
     or its tasks were bound before `install`."""
     from dispatcher.worker import leases
+    from scheduling.database import own_connection
 
     connect_listeners()
     guard_tasks(sender.app)
     leases.identify()
+    own_connection.enable()
 
 
 def guard_tasks(app: Celery) -> None:

@@ -19,7 +19,7 @@ from dispatcher.models.times import WORKER_LEASE
 from dispatcher.worker import holding, record
 from dispatcher.worker.celery_signals import MAIN_PID
 from dispatcher.worker.gate import DATABASE_ERRORS, WORKER_ID, run_id_of
-from scheduling.database import clock_offset, database_now
+from scheduling.database import clock_offset, database_now, own_connection
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +71,12 @@ class Heart(threading.Thread):
 
     def beat(self) -> None:
         try:
-            self._speak()
-            if monotonic() - self._renewed_at >= RENEW_SECONDS:
-                self._renew_runs()
-            if self._is_steady():
-                holding.take_over_from_silent(database_now())
+            with own_connection.used(keep=False):
+                self._speak()
+                if monotonic() - self._renewed_at >= RENEW_SECONDS:
+                    self._renew_runs()
+                if self._is_steady():
+                    holding.take_over_from_silent(database_now())
         except Exception:
             self._steady_since = monotonic()
             logger.warning(
@@ -124,7 +125,8 @@ class Heart(threading.Thread):
         self.stopping.set()
         self.join(timeout=5)
         try:
-            Worker.objects.stop(self.worker.pk)
+            with own_connection.used(keep=False):
+                Worker.objects.stop(self.worker.pk)
         except DATABASE_ERRORS:
             logger.info("The worker's end could not be noted; its lease will run out")
         finally:
@@ -181,3 +183,4 @@ def on_shutdown(sender: Any = None, **signal: Any) -> None:
     record.flush_kept()
     if _heart is not None:
         _heart.stop()
+    own_connection.disable()

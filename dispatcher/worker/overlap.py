@@ -14,7 +14,7 @@ from dispatcher.models import Status, TaskRun, Trigger
 from dispatcher.models.claim import Claim
 from dispatcher.publish import broker, publisher
 from dispatcher.signals import announce
-from scheduling.database import TRIES, database_now
+from scheduling.database import TRIES, database_now, savepoint
 from scheduling.database.after_commit import after_commit
 from scheduling.models import ScheduledTask
 
@@ -65,7 +65,8 @@ def _wait(run: TaskRun, claim: Claim) -> bool:
     """Wait, then try once more: the holder may have ended before it could see the waiter."""
     assert run.scheduled_task_id is not None  # `decide` has looked
     try:
-        TaskRun.objects.all().wait(run.pk, run.scheduled_task_id)
+        with savepoint():
+            TaskRun.objects.all().wait(run.pk, run.scheduled_task_id)
     except IntegrityError:
         return _skip(run)
     return _claim_again(claim)
@@ -94,7 +95,8 @@ def _cancel(holder: TaskRun, by: str) -> None:
 
 def _claim_again(claim: Claim) -> bool:
     try:
-        return TaskRun.objects.claim(claim)
+        with savepoint():
+            return TaskRun.objects.claim(claim)
     except IntegrityError:
         return False
 

@@ -24,7 +24,7 @@ from dispatcher.signals import announce as announce  # for those who record an e
 from dispatcher.worker import overlap, pause_failing
 from dispatcher.worker.gate import DATABASE_ERRORS, again_if_stale
 from dispatcher.worker.stored_values import clean_text
-from scheduling.database import blames_row, database_now
+from scheduling.database import blames_row, database_now, own_connection
 from scheduling.models.state import may_run
 from scheduling.schedules.policies import RERUN_LIMIT, retry_delay
 
@@ -171,10 +171,14 @@ _keeper_lock = threading.Lock()
 _keeper: threading.Thread | None = None
 
 
-def write_or_keep(write: Callable[[], bool]) -> None:
-    """Write an end; if the database is away, keep it and try again in the background."""
+def write_or_keep(write: Callable[[], bool], *, eager: bool = False, keep: bool = True) -> None:
+    """Write an end; if the database is away, keep it and try again in the background.
+
+    On the worker's own connection: `eager` and `keep` as `own_connection.used` has them.
+    """
     try:
-        again_if_stale(write)
+        with own_connection.used(eager=eager, keep=keep):
+            again_if_stale(write)
     except DATABASE_ERRORS:
         logger.warning(
             "The end of a run could not be written; it is kept and tried again",
@@ -203,8 +207,9 @@ def flush_kept() -> None:
     """Try to write what is kept, oldest first; stop when the database is still away."""
     with _flush_lock:
         try:
-            while _kept:
-                _write_first()
+            with own_connection.used(keep=False):
+                while _kept:
+                    _write_first()
         except DATABASE_ERRORS:
             logger.info("The end of a run still cannot be written", extra={"action": "end_kept"})
         finally:

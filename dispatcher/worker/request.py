@@ -75,7 +75,7 @@ class SeesEnds:
     def _in_main_process(self, write: Any) -> None:
         """Write, and leave no database connection open that the next pool child would inherit."""
         try:
-            record.write_or_keep(write)
+            record.write_or_keep(write, keep=False)
         finally:
             connection.close()
 

@@ -143,19 +143,13 @@ def test_the_lines_of_a_run_are_kept_while_a_task_that_is_no_run_ends(run, sende
     assert columns(run, "log") == ("a line\n",)
 
 
-@pytest.mark.parametrize("headers", [{}, {"run_id": "x"}])
-def test_before_any_other_task_every_connection_is_looked_after(monkeypatch, headers):
-    asked = []
-    monkeypatch.setattr(connections, "look_after", lambda **options: asked.append(options))
-    celery_signals.on_prerun(task=SimpleNamespace(request=Context(**headers)))
-    assert asked == [{"but_not": None}]
-
-
-def test_before_a_run_the_default_one_is_left_to_the_gate(monkeypatch, sender):
-    asked = []
-    monkeypatch.setattr(connections, "look_after", lambda **options: asked.append(options))
-    celery_signals.on_prerun(task=sender)
-    assert asked == [{"but_not": "default"}]
+@pytest.mark.parametrize(("eager", "asked"), [(False, [True]), (True, [])])
+def test_before_each_task_the_connections_are_looked_after(monkeypatch, eager, asked):
+    """But in a call that is no message, they are somebody's, perhaps in his transaction."""
+    done = []
+    monkeypatch.setattr(connections, "look_after", lambda: done.append(True))
+    celery_signals.on_prerun(task=SimpleNamespace(request=Context(is_eager=eager)))
+    assert done == asked
 
 
 # The task's own retry -----------------------------------------------------------------------------

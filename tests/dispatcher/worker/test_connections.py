@@ -55,10 +55,6 @@ def test_a_task_after_one_that_met_the_error_gets_a_living_connection(
     connections.look_after()
     with pytest.raises(DATABASE_ERRORS):
         session()
-    connections.look_after(but_not="default")
-    with pytest.raises(DATABASE_ERRORS):
-        session()
-
     connections.look_after()
     assert session()
 

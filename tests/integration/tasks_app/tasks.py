@@ -360,3 +360,7 @@ def talk(
     if end == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     return end
+
+
+# Autodiscovery knows this module only.
+from tests.integration.tasks_app import careless as careless  # noqa: E402
