@@ -26,6 +26,8 @@ SENTENCES = {
     "takes_turns": gettext_lazy("It waits until the run before it has ended."),
     # retrying
     "own_retry": gettext_lazy("The task asked for another try."),
+    # retrying, or succeeded where it is a canvas
+    "replaced": gettext_lazy("The task put another one in its place. %(id)s"),
     # succeeded
     "ignored": gettext_lazy("The task asked for its end to be ignored."),
     # cancelled

@@ -67,6 +67,9 @@ class TaskRun(models.Model):
     retries = models.PositiveIntegerField(_("the task's own retries"), default=0)
     revision = models.PositiveIntegerField(_("revision of the schedule"), null=True)
 
+    # What the message of its own next try carries: task, Celery's retries, arguments as text.
+    next_try = models.JSONField(null=True, editable=False)
+
     args = models.JSONField(_("positional arguments"), default=list)
     kwargs = models.JSONField(_("keyword arguments"), default=dict)
     queue = models.CharField(_("queue"), max_length=255, blank=True, default="")

@@ -144,15 +144,27 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
 
     @retry_contention
     def retry_own(
-        self, run_id: UUID, token: UUID, start_at: datetime, exception: str, log: str = ""
+        self,
+        run_id: UUID,
+        token: UUID,
+        start_at: datetime,
+        exception: str,
+        log: str = "",
+        *,
+        reason: str = "own_retry",
+        next_try: dict[str, Any] | None = None,
     ) -> bool:
-        """The task called `self.retry`: same attempt, and Celery has sent the next message."""
+        """The task called `self.retry`: same attempt, and Celery has sent the next message.
+
+        `next_try`: what that carries, as `worker.next_try` keeps it, to be sent again.
+        """
         rows = self.filter(pk=run_id, token=token, status=Status.RUNNING)
         return bool(
             rows.update(
                 status=Status.RETRYING,
-                reason="own_retry",
+                reason=reason,
                 exception=exception,
+                next_try=next_try,
                 **_logged(log),
                 lease_until=None,
                 start_at=start_at,
@@ -174,6 +186,7 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
                 lease_until=None,  # `holds` stays: a run that retries still overlaps
                 attempt=max(run.attempt, 1) + 1,
                 retries=0,
+                next_try=None,
                 token=None,
                 start_at=start_at,
                 finished_at=None,  # a late end of a run that was lost

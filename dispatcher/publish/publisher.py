@@ -8,7 +8,7 @@ sent again; the gate lets only one of two messages start.
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from amqp.exceptions import RecoverableConnectionError
@@ -16,6 +16,7 @@ from celery import Celery
 from celery.app import app_or_default
 from django.db import OperationalError, transaction
 from kombu import Producer
+from kombu.utils import json as message_json
 
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.times import HORIZON, PUBLISH_LEASE
@@ -220,18 +221,18 @@ def send(
 def _send_task(
     app: Celery, producer: Producer, run: TaskRun, queue: Any, eta: datetime | None
 ) -> None:
-    own_retry = run.status == Status.RETRYING and run.token is not None
     with own_connection.set_aside():  # routes and receivers are the project's
-        _call_send_task(app, producer, run, queue, eta, own_retry)
+        _call_send_task(app, producer, run, queue, eta)
 
 
 def _call_send_task(
-    app: Celery, producer: Producer, run: TaskRun, queue: Any, eta: datetime | None, own_retry: bool
+    app: Celery, producer: Producer, run: TaskRun, queue: Any, eta: datetime | None
 ) -> None:
+    content = _content_of(run)
     app.send_task(
-        run.task,
-        run.args,
-        run.kwargs,
+        content.task,
+        content.args,
+        content.kwargs,
         task_id=str(uuid4()),
         producer=producer,
         router=GuardedRouter(app.amqp.router),  # type: ignore[arg-type]  # it needs `route` only
@@ -242,13 +243,35 @@ def _call_send_task(
         priority=_broker_priority(run.priority, producer),
         time_limit=run.time_limit,
         soft_time_limit=run.soft_time_limit,
-        retries=run.retries + 1 if own_retry else 0,
-        headers={"run_id": str(run.pk), "attempt": run.attempt},
+        retries=content.retries,
+        headers={"run_id": str(run.pk), "attempt": run.attempt} | content.tries,
         ignore_result=True,
         add_to_parent=False,
         argsrepr="",
         kwargsrepr="",
     )
+
+
+class Content(NamedTuple):
+    """What a message carries beside whose it is."""
+
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    retries: int
+    tries: dict[str, int]
+
+
+def _content_of(run: TaskRun) -> Content:
+    """The run's own; of its own next try what that carried when the task sent it."""
+    if run.status != Status.RETRYING or run.token is None:
+        return Content(run.task, run.args, run.kwargs, 0, {})
+    tries = {"tries": run.retries + 1}
+    kept = run.next_try
+    if not kept:
+        return Content(run.task, run.args, run.kwargs, run.retries + 1, tries)
+    args, kwargs = message_json.loads(kept["arguments"])
+    return Content(kept["task"], args, kwargs, kept["retries"], tries)
 
 
 def _broker_priority(priority: int | None, producer: Producer) -> int | None:

@@ -6,21 +6,26 @@ the claim's token; in the worker's main process it does not, and they do nothing
 """
 
 import os
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+import billiard.common
 from billiard.einfo import ExceptionInfo
 from celery import current_task, signals
 from celery.exceptions import SoftTimeLimitExceeded
+from celery.worker import state
 from django.db import connection
 from kombu.exceptions import DecodeError
 
 from dispatcher.models import Status
 from dispatcher.models.verbs import End
 from dispatcher.publish import broker
-from dispatcher.worker import connections, record, run_log
+from dispatcher.worker import connections, next_try, record, run_log
 from dispatcher.worker.gate import WORKER_ID, attempt_of, run_id_of
 from dispatcher.worker.stored_values import describe_exception, storable, storable_text
 from scheduling.database import own_connection
@@ -43,6 +48,13 @@ def connect() -> None:
     signals.worker_process_shutdown.connect(on_child_exit, dispatch_uid="dispatcher.child_exit")
 
 
+def see_publishes_last() -> None:
+    """Behind the receivers that others have connected meanwhile: what they do to the headers of a
+    run's next try is mended."""
+    signals.before_task_publish.disconnect(on_publish, dispatch_uid="dispatcher.publish")
+    signals.before_task_publish.connect(on_publish, dispatch_uid="dispatcher.publish")
+
+
 def on_prerun(task: Any = None, **signal: Any) -> None:
     """What the task before this one left open is no business of this one."""
     if not getattr(task.request, "is_eager", False):
@@ -50,21 +62,28 @@ def on_prerun(task: Any = None, **signal: Any) -> None:
 
 
 def on_success(sender: Any = None, result: Any = None, **signal: Any) -> None:
-    _succeeded(sender.request, End(Status.SUCCEEDED, result=storable(result)))
+    request = sender.request
+    if not _next_try_follows(request, ""):
+        _end(request, record.succeed, End(Status.SUCCEEDED, result=storable(result)))
 
 
-def _succeeded(request: Any, end: End) -> None:
+def _end(request: Any, how: Callable[[UUID, UUID, End], bool], end: End) -> None:
     run_id, token = run_id_of(request), getattr(request, "run_token", None)
     if run_id is not None and token is not None:
         logged = replace(end, log=run_log.take())
-        _write(request, lambda: record.succeed(run_id, token, logged))
+        _write(request, lambda: how(run_id, token, logged))
 
 
-def _failed(request: Any, end: End) -> None:
+def _next_try_follows(request: Any, exception: str, reason: str = "own_retry") -> bool:
+    """The run has sent its next try: how this one ended is not the end. Also where the function
+    went on after `self.retry(throw=False)`."""
     run_id, token = run_id_of(request), getattr(request, "run_token", None)
-    if run_id is not None and token is not None:
-        logged = replace(end, log=run_log.take())
-        _write(request, lambda: record.fail(run_id, token, logged))
+    if run_id is None or token is None or not hasattr(request, "own_retry_at"):
+        return False
+    start_at, log = _start_of_retry(request.own_retry_at), run_log.take()
+    follows = {"reason": reason, "next_try": getattr(request, "next_try", None)}
+    _write(request, lambda: record.retry_own(run_id, token, start_at, exception, log, **follows))
+    return True
 
 
 def _write(request: Any, write: Callable[[], bool]) -> None:
@@ -79,35 +98,35 @@ def on_failure(
 ) -> None:
     if getattr(sender.request, "run_token", None) is None or exception is None:
         return
-    soft = isinstance(exception, SoftTimeLimitExceeded)
-    end = End(
+    if not _next_try_follows(sender.request, describe_exception(exception)):
+        _end(sender.request, record.fail, _failure(exception, str(einfo or "")))
+
+
+def _failure(error: BaseException, trace: str) -> End:
+    soft = isinstance(error, SoftTimeLimitExceeded)
+    return End(
         Status.FAILED,
         reason="time_limit" if soft else "exception",
         reason_params={"soft": True} if soft else {},
-        exception=describe_exception(exception),
-        traceback=storable_text(str(einfo or ""), keep_end=True),
+        exception=describe_exception(error),
+        traceback=storable_text(trace, keep_end=True),
     )
-    _failed(sender.request, end)
 
 
-def on_publish(headers: dict[str, Any] | None = None, **signal: Any) -> None:
-    """A message is about to be sent. If it is the next try of the run that is executing here,
-    keep its time: when the broker does not take it, Celery tells of a Reject and not when."""
-    if not headers or headers.get("run_id") is None:
-        return
+def on_publish(headers: dict[str, Any] | None = None, body: Any = None, **signal: Any) -> None:
+    """A message is about to be sent. If it is the next try of the run that is executing here, it
+    keeps its name, and its time is kept: when the broker does not take it, Celery tells of a
+    Reject and not when."""
     request: Any = getattr(current_task, "request", None)
-    if getattr(request, "run_token", None) is not None and request.run_id == headers["run_id"]:
-        request.own_retry_at = headers.get("eta")
+    if headers and getattr(request, "run_token", None) is not None:
+        next_try.see(request, headers, body)
 
 
 def on_retry(sender: Any = None, request: Any = None, reason: Any = None, **signal: Any) -> None:
     """`self.retry`: the task's own next try has been sent by Celery."""
-    run_id, token = run_id_of(request), getattr(request, "run_token", None)
-    if run_id is None or token is None:
-        return
-    start_at = _start_of_retry(getattr(reason, "when", None))
-    text, log = storable_text(str(reason)), run_log.take()
-    _write(request, lambda: record.retry_own(run_id, token, start_at, text, log))
+    if getattr(request, "run_token", None) is not None:
+        request.own_retry_at = getattr(reason, "when", None)
+        _next_try_follows(request, storable_text(str(reason)))
 
 
 def _start_of_retry(when: Any) -> datetime:
@@ -122,30 +141,59 @@ def _start_of_retry(when: Any) -> datetime:
 def on_postrun(
     sender: Any = None, state: str | None = None, retval: Any = None, **signal: Any
 ) -> None:
-    """Ends that no other signal tells: Ignore, Reject and SystemExit."""
+    """Ends that no other signal tells: Ignore, Reject, and what is no Exception."""
     if state == "IGNORED":
-        _succeeded(sender.request, End(Status.SUCCEEDED, reason="ignored"))
+        _ignored(sender.request, retval)
     elif state == "REJECTED":
         _rejected(sender.request, retval)
-    elif state is None and not _in_pool_child():
-        # Threads and solo have no main process that would notice.
-        _failed(sender.request, End(Status.LOST, reason="exited"))
+    elif state is None:
+        _broken_off(sender.request, sys.exc_info()[1])
     if getattr(sender.request, "run_token", None) is not None:
         run_log.take()  # whatever became of the end: the next run of this process has its own
+
+
+def _ignored(request: Any, ignore: Any) -> None:
+    if _next_try_follows(request, "", "replaced"):
+        return
+    # A canvas has many messages, and the id of this one: its result is to be found there.
+    replaced = str(ignore) == "Replaced by new task"
+    params = {"id": str(request.id)} if replaced else {}
+    reason = "replaced" if replaced else "ignored"
+    _end(request, record.succeed, End(Status.SUCCEEDED, reason=reason, reason_params=params))
+
+
+def _broken_off(request: Any, error: BaseException | None) -> None:
+    """The tracer itself was left by what is no Exception. Whoever is told to end has not failed."""
+    if error is None or _ends_process(error) or _is_stopping():
+        if not _in_pool_child():  # threads and solo have no main process that would notice
+            _end(request, record.fail, End(Status.LOST, reason="exited"))
+    else:
+        trace = "".join(traceback.format_exception(error))
+        _end(request, record.fail, _failure(error, trace))
+
+
+def _ends_process(error: BaseException) -> bool:
+    return isinstance(error, SystemExit) or type(error).__name__ == "GreenletExit"
+
+
+def _is_stopping() -> bool:
+    told = state.should_stop is not None or state.should_terminate is not None
+    return told or bool(_child_was_told())
+
+
+#: Whether a pool child was sent the signal to end; from billiard 4.3 on.
+_child_was_told = getattr(billiard.common, "terminate_handler_fired", bool)
 
 
 def _rejected(request: Any, reject: Any) -> None:
     """By the task itself, or by `self.retry` where the broker did not take the next message."""
     why = getattr(reject, "reason", None)
-    if isinstance(why, broker.BROKER_ERRORS) and hasattr(request, "own_retry_at"):
-        run_id, token = run_id_of(request), request.run_token
-        if run_id is not None:
-            start_at = _start_of_retry(request.own_retry_at)
-            text, log = describe_exception(why), run_log.take()
-            _write(request, lambda: record.retry_own(run_id, token, start_at, text, log))
+    if isinstance(why, broker.BROKER_ERRORS) and _next_try_follows(
+        request, describe_exception(why)
+    ):
         return
     text = describe_exception(reject) if isinstance(reject, BaseException) else ""
-    _failed(request, End(Status.FAILED, reason="rejected", exception=text))
+    _end(request, record.fail, End(Status.FAILED, reason="rejected", exception=text))
 
 
 def _in_pool_child() -> bool:
@@ -179,6 +227,7 @@ def _refuse(message: Any, reason: str, **params: Any) -> None:
 
 def on_child_start(**signal: Any) -> None:
     own_connection.enable()  # a child that was spawned inherits nothing
+    see_publishes_last()
 
 
 def on_child_exit(**signal: Any) -> None:

@@ -36,17 +36,35 @@ class Vetoed(Ignore):
 
 
 def run_id_of(request: Any) -> UUID | None:
-    """The run that the message is for; None when it is none of ours."""
-    value = request.get("run_id") if isinstance(request, dict) else getattr(request, "run_id", None)
+    """The run that the message is for; None when it is none of ours.
+
+    Only one with both of our headers is: `run_id` alone is a name that others use, too.
+    """
+    value, attempt = _header(request, "run_id"), _header(request, "attempt")
     try:
-        return UUID(value) if isinstance(value, str) else None
+        return UUID(value) if isinstance(value, str) and _is_number(attempt) else None
     except ValueError:
         return None
 
 
 def attempt_of(request: Any) -> int:
-    value = request.get("attempt") if isinstance(request, dict) else getattr(request, "attempt", 0)
-    return value if isinstance(value, int) else 0
+    value = _header(request, "attempt")
+    return int(value) if _is_number(value) else 0
+
+
+def tries_of(request: Any) -> int:
+    """How many messages of the same attempt came before: Celery's count of retries, and of what
+    was replaced."""
+    value = _header(request, "tries")
+    return int(value) if _is_number(value) else _header(request, "retries") or 0
+
+
+def _header(request: Any, name: str) -> Any:
+    return request.get(name) if isinstance(request, dict) else getattr(request, name, None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def enter(request: Any) -> None:
@@ -75,7 +93,7 @@ def _claim_of(request: Any, run_id: UUID) -> Claim:
     return Claim(
         run_id=run_id,
         attempt=attempt_of(request),
-        retries=request.retries or 0,
+        retries=tries_of(request),
         token=uuid4(),  # before the first try, so that a claim whose answer was lost is ours
         worker=request.hostname or "",
         worker_uuid=UUID(worker_id) if worker_id else None,

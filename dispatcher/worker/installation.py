@@ -62,10 +62,11 @@ def _on_finalized(sender: Celery, **signal: Any) -> None:
 def _on_worker_init(sender: Any = None, **signal: Any) -> None:
     """What a worker cannot do without, also where the app was finalized before Django was ready
     or its tasks were bound before `install`."""
-    from dispatcher.worker import leases
+    from dispatcher.worker import celery_signals, leases
     from scheduling.database import own_connection
 
     connect_listeners()
+    celery_signals.see_publishes_last()
     guard_tasks(sender.app)
     leases.identify()
     own_connection.enable()

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -131,8 +132,10 @@ def refuse(run_id: UUID, attempt: int, end: End) -> bool:
     return end_or_retry(run, end) if run is not None else False
 
 
-def retry_own(run_id: UUID, token: UUID, start_at: datetime, exception: str, log: str = "") -> bool:
-    return TaskRun.objects.all().retry_own(run_id, token, start_at, exception, log)
+def retry_own(
+    run_id: UUID, token: UUID, start_at: datetime, exception: str, log: str = "", **follows: Any
+) -> bool:
+    return TaskRun.objects.all().retry_own(run_id, token, start_at, exception, log, **follows)
 
 
 def _storing(end: End, write: Callable[[End], bool]) -> bool:
@@ -210,8 +213,10 @@ def flush_kept() -> None:
             with own_connection.used(keep=False):
                 while _kept:
                     _write_first()
-        except DATABASE_ERRORS:
-            logger.info("The end of a run still cannot be written", extra={"action": "end_kept"})
+        except DATABASE_ERRORS as error:
+            logger.info(
+                "The end of a run still cannot be written: %s", error, extra={"action": "end_kept"}
+            )
         finally:
             connection.close()
 

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
 from celery.exceptions import Ignore, InvalidTaskError, Reject, Retry
 from celery.worker.request import Request
@@ -12,9 +13,14 @@ from dispatcher.models import Status, TaskRun
 from dispatcher.models.verbs import End
 from dispatcher.signals import announce
 from dispatcher.worker import holding, overlap, record
-from dispatcher.worker.gate import attempt_of, run_id_of
+from dispatcher.worker.gate import attempt_of, run_id_of, tries_of
 from dispatcher.worker.stored_values import describe_exception
 from scheduling import registry
+
+
+class OutOfMemory(Exception):
+    """A run's MemoryError, which it has recorded. By its own name Celery ends the worker for it,
+    and with it the other runs."""
 
 
 class SeesEnds:
@@ -38,6 +44,14 @@ class SeesEnds:
                 raise InvalidTaskError(problem.sentence)
             holding.received(self)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Celery makes a class of each task, with an `on_success` that takes a tuple. Threads and
+        solo give it the bare error of what is no Exception; then the run's place in the pool would
+        never be free again."""
+        super().__init_subclass__(**options)
+        if "on_success" in vars(cls):
+            cls.on_success = _telling_errors(cls.on_success)  # type: ignore[method-assign]
+
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)  # type: ignore[misc]
         if not soft:
@@ -50,6 +64,8 @@ class SeesEnds:
         error = getattr(exc_info.exception, "exc", exc_info.exception)
         if not isinstance(error, (Retry, Ignore, Reject)) and _process_is_gone(error):
             self._fail(_lost_end(error))
+        if isinstance(error, MemoryError) and run_id_of(self.request_dict) is not None:
+            exc_info.exception = OutOfMemory(str(error))
         return super().on_failure(  # type: ignore[misc]
             exc_info, send_failed_event, return_ok
         )
@@ -67,7 +83,7 @@ class SeesEnds:
         run_id = run_id_of(self.request_dict)
         if run_id is None:
             return
-        attempt, retries = attempt_of(self.request_dict), self.request_dict.get("retries") or 0
+        attempt, retries = attempt_of(self.request_dict), tries_of(self.request_dict)
         self._in_main_process(
             lambda: record.fail_by_message(run_id, attempt, retries, self.id, end)
         )
@@ -82,6 +98,15 @@ class SeesEnds:
 
 class RunRequest(SeesEnds, Request):
     """Celery's own request, which sees them."""
+
+
+def _telling_errors(on_success: Any) -> Any:
+    def told(self: Any, outcome: Any, **options: Any) -> Any:
+        if isinstance(outcome, ExceptionInfo):
+            return self.on_failure(outcome, return_ok=True)
+        return on_success(self, outcome, **options)
+
+    return told
 
 
 def _process_is_gone(error: Any) -> bool:

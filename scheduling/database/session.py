@@ -20,7 +20,12 @@ def is_unclean(connection: BaseDatabaseWrapper) -> bool:
     raw = connection.connection
     if raw is None:
         return False
-    return connection.autocommit != connection.settings_dict["AUTOCOMMIT"] or _in_transaction(raw)
+    if connection.autocommit != connection.settings_dict["AUTOCOMMIT"]:
+        return True
+    try:
+        return _in_transaction(raw)
+    except Exception:  # sqlite3 says so of one that was closed past Django
+        return True
 
 
 def _in_transaction(raw: Any) -> bool:

@@ -200,7 +200,7 @@ def test_its_own_retry_waits_for_the_seconds_that_the_task_gave(run, request_, w
 
 def test_an_own_retry_that_the_broker_did_not_take_waits_in_the_database(run, sender, monkeypatch):
     monkeypatch.setattr(celery_signals, "current_task", sender)
-    celery_signals.on_publish(headers={"run_id": str(run.pk), "eta": NOON.isoformat()})
+    celery_signals.on_publish({"id": "m", "task": "t", "eta": NOON.isoformat()}, ([], {}, {}))
     reject = Reject(BrokerError("refused"), requeue=False)
     celery_signals.on_postrun(sender, state="REJECTED", retval=reject)
     assert columns(run, "status", "reason", "start_at") == ("retrying", "own_retry", NOON)
@@ -224,7 +224,7 @@ def test_the_messages_that_a_run_sends_to_others_are_no_retry_of_its_own(
 
 def test_a_reject_of_the_task_after_its_retry_could_be_sent_is_a_reject(run, sender, monkeypatch):
     monkeypatch.setattr(celery_signals, "current_task", sender)
-    celery_signals.on_publish(headers={"run_id": str(run.pk), "eta": None})
+    celery_signals.on_publish(headers={"id": sender.request.id, "eta": None})
     reject = Reject("of its own", requeue=False)
     celery_signals.on_postrun(sender, state="REJECTED", retval=reject)
     assert columns(run, "status", "reason") == ("failed", "rejected")

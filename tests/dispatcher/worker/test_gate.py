@@ -13,7 +13,7 @@ import dispatcher
 from dispatcher import run_finished
 from dispatcher.models import TaskRun
 from dispatcher.models.verbs import TaskRunQuerySet
-from dispatcher.worker import gate
+from dispatcher.worker import celery_signals, gate, run_log
 from scheduling.database import database_now
 from tests.dispatcher.models.test_verb_conditions import values
 from tests.dispatcher.rows import OK, job
@@ -83,11 +83,37 @@ def test_the_attempt_and_the_retries_of_the_message_decide(monkeypatch):
     assert (values(run)["attempt"], values(run)["retries"]) == (2, 1)
 
 
-@pytest.mark.parametrize("attempt", [None, "2", 2.0])
-def test_an_attempt_that_is_no_number_means_the_first(attempt):
+@pytest.mark.parametrize("attempt", [None, "2", 2.0, True])
+def test_a_message_without_an_attempt_that_is_a_number_is_none_of_ours(attempt):
+    """`run_id` is a name that others use for headers of their own."""
     run = make()
-    gate.enter(request_for(run, attempt=attempt))
-    assert values(run)["attempt"] == 1
+    request = request_for(run, attempt=attempt)
+    gate.enter(request)
+    assert values(run)["status"] == "published"
+    assert not hasattr(request, "run_token")
+
+
+@pytest.mark.parametrize(("tries", "known"), [(3, 3), (None, 1), ("3", 1)])
+def test_the_messages_of_an_attempt_are_counted_by_our_header_or_as_celery_counts(tries, known):
+    run = make(status="retrying", attempt=1, token=uuid.uuid4())
+    gate.enter(request_for(run, attempt=1, retries=1, tries=tries))
+    assert values(run)["retries"] == known
+
+
+def test_a_vetoed_message_starts_nothing_that_listeners_would_count():
+    told = []
+    run_finished.connect(hear := lambda **signal: told.append(signal))
+    run = make(status="cancelled")
+    run_log.take()  # of the test before
+    try:
+        with pytest.raises(gate.Vetoed):
+            gate.enter(request := request_for(run))
+        sender = SimpleNamespace(request=request)
+        celery_signals.on_postrun(sender, state="IGNORED", retval=gate.Vetoed("no"))
+    finally:
+        run_finished.disconnect(hear)
+    assert (told, run_log.take()) == ([], "")
+    assert values(run)["status"] == "cancelled"
 
 
 def do():

@@ -30,7 +30,7 @@ class Message:
 
     def __init__(self, run_id=None, eta=None, acknowledged=False):
         self.id, self.eta, self.acknowledged = str(uuid.uuid4()), eta, acknowledged
-        self.request_dict = {"run_id": str(run_id or uuid.uuid4())}
+        self.request_dict = {"run_id": str(run_id or uuid.uuid4()), "attempt": 1}
 
     @property
     def run_id(self):
@@ -121,7 +121,9 @@ def test_a_message_that_celery_lets_go_is_held_no_more(receive):
     assert len(holding._received) == 0
 
 
-@pytest.mark.parametrize(("headers", "count"), [({"run_id": str(uuid.UUID(int=7))}, 1), ({}, 0)])
+@pytest.mark.parametrize(
+    ("headers", "count"), [({"run_id": str(uuid.UUID(int=7)), "attempt": 1}, 1), ({}, 0)]
+)
 def test_a_request_of_a_run_is_noted_when_it_is_built(receive, headers, count):
     from dispatcher.worker.request import RunRequest
 

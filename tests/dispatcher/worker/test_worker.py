@@ -71,7 +71,7 @@ def active(monkeypatch):
     monkeypatch.setattr(state, "active_requests", requests)
 
     def add(run_id):
-        headers = {} if run_id is None else {"run_id": str(run_id)}
+        headers = {} if run_id is None else {"run_id": str(run_id), "attempt": 1}
         requests.add(Active(headers))
 
     return add
@@ -191,7 +191,13 @@ def test_the_requests_are_copied_again_where_another_thread_changed_them(monkeyp
             return super().__iter__()
 
     run_id = uuid.uuid4()
-    changing = Changing([Active({"run_id": str(run_id)}), Active({"run_id": "x"}), Active({})])
+    changing = Changing(
+        [
+            Active({"run_id": str(run_id), "attempt": 1}),
+            Active({"run_id": "x", "attempt": 1}),
+            Active({}),
+        ]
+    )
     monkeypatch.setattr(state, "active_requests", changing)
     assert leases.active_run_ids() == {run_id}
     assert changing.left == 0

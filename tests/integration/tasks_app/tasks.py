@@ -364,3 +364,4 @@ def talk(
 
 # Autodiscovery knows this module only.
 from tests.integration.tasks_app import careless as careless  # noqa: E402
+from tests.integration.tasks_app import hostile as hostile  # noqa: E402
