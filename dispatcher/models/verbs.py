@@ -5,8 +5,8 @@ the lock: of two processes that try the same arrow, one is told 1 and the other 
 stopped by the database, because of another writer, is tried again: its condition makes that safe.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from django.db.models.functions import Coalesce, Concat, Greatest, Right
 from dispatcher import conf
 from dispatcher.models.claim import Claim, may_start, place_held
 from dispatcher.models.questions import TaskRunQuestions
+from dispatcher.models.statements import Built, Slot, execute
 from dispatcher.models.status import WAITING, Status
 from dispatcher.models.times import LEASE, UNSTARTED_GRACE
 from scheduling.database import DatabaseNow, database_in, retry_contention
@@ -55,11 +56,15 @@ _PUBLISHED = Case(
 )
 
 
-def _logged(text: str) -> dict[str, Any]:
+def _logged(text: Any) -> dict[str, Any]:
     """The log with these lines at its end: the tries of `self.retry` are one attempt."""
-    whole = Concat("log", Value(text), output_field=models.TextField())
+    lines = text if isinstance(text, Slot) else Value(text)
+    whole = Concat("log", lines, output_field=models.TextField())
     return {"log": Right(whole, conf.RUN_LOG_KIB.value * 1024)} if text else {}
 
+
+#: The columns that a claim names otherwise.
+_CLAIMED = {"run_id": "id"}
 
 #: What every end clears.
 RELEASED: dict[str, Any] = {"publish_at": None, "lease_until": None, "holds": None, "waits": None}
@@ -104,25 +109,38 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
 
         `IntegrityError` when the run's schedule forbids overlap and another of its runs holds.
         """
-        return bool(
-            self.filter(may_start(claim), pk=claim.run_id).update(
-                status=Status.RUNNING,
-                attempt=claim.number,
-                retries=claim.retries,
-                token=claim.token,
-                worker=claim.worker,
-                worker_uuid=claim.worker_uuid,
-                pid=claim.pid,
-                message_id=claim.message_id,
-                started_at=Coalesce("started_at", DatabaseNow()),
-                claimed_at=DatabaseNow(),
-                lease_until=database_in(LEASE),
-                publish_at=None,
-                waits=None,
-                reason="",
-                holds=place_held(),
-            )
-        )
+        values = {field.name: getattr(claim, field.name) for field in fields(claim)}
+        slots = {name: Slot(name, self._stored(_CLAIMED.get(name, name))) for name in values}
+        template = replace(claim, **slots | {"attempt": claim.attempt})
+        return bool(self._execute(("claim", claim.number), lambda: self._claim(template), values))
+
+    def _claim(self, claim: Claim) -> Built:
+        return self.filter(may_start(claim), pk=claim.run_id), {
+            "status": Status.RUNNING,
+            "attempt": claim.number,
+            "retries": claim.retries,
+            "token": claim.token,
+            "worker": claim.worker,
+            "worker_uuid": claim.worker_uuid,
+            "pid": claim.pid,
+            "message_id": claim.message_id,
+            "started_at": Coalesce("started_at", DatabaseNow()),
+            "claimed_at": DatabaseNow(),
+            "lease_until": database_in(LEASE),
+            "publish_at": None,
+            "waits": None,
+            "reason": "",
+            "holds": place_held(),
+        }
+
+    def _execute(
+        self, key: tuple[Hashable, ...], build: Callable[[], Built], values: dict[str, Any]
+    ) -> int:
+        """Remembered for all rows; a selection of them is a question of its own."""
+        return execute((*key, str(self.query.where)), build, values)
+
+    def _stored(self, name: str) -> Any:
+        return self.model._meta.get_field(name)
 
     @retry_contention
     def renew_leases(self, ids: Collection[UUID], worker: UUID) -> int:
@@ -135,12 +153,21 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
     @retry_contention
     def end(self, run_id: UUID, token: UUID, end: End, **held: Any) -> bool:
         """Record the end of a claimed attempt. A late end corrects `lost`."""
-        rows = self.filter(pk=run_id, token=token, **held)
-        return bool(
-            rows.filter(status__in=(Status.RUNNING, Status.LOST)).update(
-                **end.columns(), **_logged(end.log), **RELEASED, finished_at=DatabaseNow()
-            )
-        )
+        values = {**end.columns(), "log": end.log, "id": run_id, "token": token}
+        slots = {name: Slot(name, self._stored(name)) for name in values}
+        key = ("end", bool(end.log), conf.RUN_LOG_KIB.value, *held.items())
+        return bool(self._execute(key, lambda: self._end(slots, bool(end.log), held), values))
+
+    def _end(self, slots: dict[str, Any], is_logged: bool, held: dict[str, Any]) -> Built:
+        rows = self.filter(pk=slots["id"], token=slots["token"], **held)
+        columns = {name: slots[name] for name in End("").columns()}
+        logged = _logged(slots["log"]) if is_logged else {}
+        return rows.filter(status__in=(Status.RUNNING, Status.LOST)), {
+            **columns,
+            **logged,
+            **RELEASED,
+            "finished_at": DatabaseNow(),
+        }
 
     @retry_contention
     def retry_own(
