@@ -23,7 +23,7 @@ class Slot(Expression):
         super().__init__(output_field=field)
         self.name = name
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return "%s", [self]
 
     def value_in(self, values: Mapping[str, Any]) -> Any:
@@ -47,7 +47,7 @@ def execute(key: Hashable, build: Callable[[], Built], values: Mapping[str, Any]
 
 def compiled(rows: QuerySet[Any], columns: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:
     """As `QuerySet.update`, up to the statement and its parameters."""
-    query = rows.query.chain(UpdateQuery)
+    query: Any = rows.query.chain(UpdateQuery)
     query.add_update_values(columns)
     query.annotations = {}
     sql, params = query.get_compiler(connection=connection).as_sql()

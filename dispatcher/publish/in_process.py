@@ -8,6 +8,7 @@ tests: it would publish to the broker that their production uses.
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 from celery import Celery
@@ -40,5 +41,5 @@ def _execute(app: Celery, run: TaskRun) -> None:
     if task is None:
         logger.error("Run %s: this process knows no task %s", run.pk, run.task)
         return
-    headers = {"run_id": str(run.pk), "attempt": run.attempt}
+    headers: Any = {"run_id": str(run.pk), "attempt": run.attempt}
     task.apply(run.args, run.kwargs, task_id=str(uuid4()), throw=False, headers=headers)

@@ -14,8 +14,8 @@ class _NotFromTheFuture:
     moment, written down by beat, would keep it silent until that time."""
 
     def is_due(self, last_run_at: datetime) -> Any:
-        last: Any = self.maybe_make_aware(last_run_at)  # type: ignore[attr-defined]
-        return super().is_due(min(last, self.now()))  # type: ignore[misc]
+        me: Any = self
+        return super().is_due(min(me.maybe_make_aware(last_run_at), me.now()))  # type: ignore[misc]
 
 
 class Crontab(_NotFromTheFuture, crontab):
@@ -52,5 +52,6 @@ def _forget_the_future(sender: Any = None, **signal: Any) -> None:
 
     if not apps.is_installed("django_celery_beat"):
         return
-    rows = apps.get_model("django_celery_beat", "PeriodicTask")._default_manager
+    periodic_task: Any = apps.get_model("django_celery_beat", "PeriodicTask")  # type: ignore[misc]
+    rows = periodic_task._default_manager
     rows.filter(name__in=ENTRIES, last_run_at__gt=timezone.now()).update(last_run_at=None)

@@ -1,7 +1,7 @@
 """A consumer that survives a broker restart, and tells of messages that it cannot take."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import signals
 from celery.utils.imports import symbol_by_name
@@ -10,7 +10,13 @@ from celery.worker.consumer import Consumer
 logger = logging.getLogger(__name__)
 
 
-class SurvivesRestart:
+if TYPE_CHECKING:
+    _Consumer = Consumer
+else:
+    _Consumer = object
+
+
+class SurvivesRestart(_Consumer):
     """Mixed into a consumer: reconnects where kombu's Redis transport fails to close.
 
     With messages held for their eta, closing after a Redis restart raises AttributeError, which
@@ -19,7 +25,7 @@ class SurvivesRestart:
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         try:
-            super().on_connection_error_after_connected(exc)  # type: ignore[misc]
+            super().on_connection_error_after_connected(exc)
         except AttributeError:
             logger.warning(
                 "The broker connection could not be closed cleanly; connecting again",
@@ -52,7 +58,7 @@ class SurvivesRestart:
             type(exc).__name__,
             extra={"action": "message_refused", "run": str(run_id)},
         )
-        message.reject_log_error(logger, self.connection_errors)
+        message.reject_log_error(logger, self.connection_errors)  # type: ignore[attr-defined]
         signals.task_rejected.send(sender=self, message=message, exc=exc)
         return True
 

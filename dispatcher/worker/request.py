@@ -1,6 +1,6 @@
 """Ends that a pool child cannot tell: the main process tells them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from billiard.einfo import ExceptionInfo
@@ -17,18 +17,20 @@ from dispatcher.worker.gate import attempt_of, run_id_of, tries_of
 from dispatcher.worker.stored_values import describe_exception
 from scheduling import registry
 
+if TYPE_CHECKING:
+    _Request = Request
+else:
+    _Request = object
+
 
 class OutOfMemory(Exception):
     """A run's MemoryError, which it has recorded. By its own name Celery ends the worker for it,
     and with it the other runs."""
 
 
-class SeesEnds:
+class SeesEnds(_Request):
     """Mixed into a class of requests: sees what happens to a pool child that executes a run:
     killed, out of time, terminated. Rare events only; it runs in the event loop."""
-
-    id: Any
-    request_dict: Any
 
     def __init__(self, message: Any, **options: Any) -> None:
         """Refuse at receipt what would kill the pool child that gets it, and the next one, and so
@@ -50,10 +52,10 @@ class SeesEnds:
         never be free again."""
         super().__init_subclass__(**options)
         if "on_success" in vars(cls):
-            cls.on_success = _telling_errors(cls.on_success)  # type: ignore[method-assign]
+            cls.on_success = _telling_errors(cls.on_success)  # type: ignore[attr-defined]
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
-        super().on_timeout(soft, timeout)  # type: ignore[misc]
+        super().on_timeout(soft, timeout)
         if not soft:
             params = {"soft": False, "seconds": timeout}
             self._fail(End(Status.FAILED, reason="time_limit", reason_params=params))
@@ -66,9 +68,7 @@ class SeesEnds:
             self._fail(_lost_end(error))
         if isinstance(error, MemoryError) and run_id_of(self.request_dict) is not None:
             exc_info.exception = OutOfMemory(str(error))
-        return super().on_failure(  # type: ignore[misc]
-            exc_info, send_failed_event, return_ok
-        )
+        return super().on_failure(exc_info, send_failed_event, return_ok)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         super()._announce_revoked(  # type: ignore[misc]  # private, so not in the stubs

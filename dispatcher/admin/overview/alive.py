@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from dispatcher.admin.overview.spans import ago
 from dispatcher.models import Tick
 from dispatcher.watch import figures
-from dispatcher.worker.installation import QUEUE
+from dispatcher.worker.beat import QUEUE
 from scheduling.words import duration_text
 
 

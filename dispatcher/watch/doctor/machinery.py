@@ -12,7 +12,7 @@ from dispatcher.models import Tick, Worker
 from dispatcher.publish import broker
 from dispatcher.watch.doctor.finding import Finding, listed
 from dispatcher.watch.figures import TICK_LIMIT
-from dispatcher.worker.installation import QUEUE
+from dispatcher.worker.beat import QUEUE
 from scheduling import registry
 from scheduling.database import clock_offset
 from scheduling.models import OverlapPolicy, ScheduledTask

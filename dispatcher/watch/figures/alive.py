@@ -13,7 +13,7 @@ from dispatcher.publish.pool import AT_ONCE, REDIS_TIMES
 from dispatcher.watch.figures.limits import (
     TICK_LIMIT,
 )
-from dispatcher.worker.installation import QUEUE
+from dispatcher.worker.beat import QUEUE
 
 
 def last_tick() -> Tick | None:
