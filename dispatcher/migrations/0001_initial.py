@@ -128,6 +128,7 @@ class Migration(migrations.Migration):
                     "log",
                     models.TextField(blank=True, db_default="", default="", verbose_name="log"),
                 ),
+                ("next_try", models.JSONField(editable=False, null=True)),
                 (
                     "triggered_by",
                     models.CharField(

@@ -110,7 +110,9 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
         `IntegrityError` when the run's schedule forbids overlap and another of its runs holds.
         """
         values = {field.name: getattr(claim, field.name) for field in fields(claim)}
-        slots = {name: Slot(name, self._stored(_CLAIMED.get(name, name))) for name in values}
+        slots: dict[str, Any] = {
+            name: Slot(name, self._stored(_CLAIMED.get(name, name))) for name in values
+        }
         template = replace(claim, **slots | {"attempt": claim.attempt})
         return bool(self._execute(("claim", claim.number), lambda: self._claim(template), values))
 
