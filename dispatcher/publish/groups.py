@@ -35,8 +35,9 @@ def undeclared(app: Celery, producer: Producer, name: str) -> Any:
     Raises what the broker says where there is none, or where it refuses that, too.
     """
     name = name or app.conf.task_default_queue
-    ready(producer.connection, name)
-    queue = app.amqp.queues[name].bind(producer.channel)
+    connection: Any = producer.connection
+    ready(connection, name)
+    queue: Any = app.amqp.queues[name].bind(connection.default_channel)
     queue.no_declare = True
     return queue
 

@@ -32,7 +32,7 @@ def withdraw(run_id: UUID, queue: str) -> int:
 
 def _from_redis(connection: Connection, queue: str, run_id: str) -> Iterator[int]:
     channel: Any = connection.default_channel
-    client = Redis(
+    client: Any = Redis(
         connection_pool=channel.pool
     )  # kombu's own adds its prefix to some commands only
     prefix = channel.global_keyprefix or ""

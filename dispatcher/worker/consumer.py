@@ -37,12 +37,12 @@ class SurvivesRestart(_Consumer):
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
         """As Celery's, which would log the body and the secrets in it."""
         if not self._refuse(message, exc):
-            super().on_invalid_task(body, message, exc)
+            super().on_invalid_task(body, message, exc)  # type: ignore[misc]  # a mixin
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """As Celery's, which tells nobody, so that the run would be sent again for ever."""
         if not self._refuse(message, exc):
-            super().on_decode_error(message, exc)
+            super().on_decode_error(message, exc)  # type: ignore[misc]  # a mixin
 
     def _refuse(self, message: Any, exc: Exception) -> bool:
         """Drop the message of a run, and let the listeners of `task_rejected` end the run; whether
@@ -58,7 +58,8 @@ class SurvivesRestart(_Consumer):
             type(exc).__name__,
             extra={"action": "message_refused", "run": str(run_id)},
         )
-        message.reject_log_error(logger, self.connection_errors)  # type: ignore[attr-defined]
+        consumer: Any = self
+        message.reject_log_error(logger, consumer.connection_errors)
         signals.task_rejected.send(sender=self, message=message, exc=exc)
         return True
 

@@ -53,7 +53,7 @@ def queue_problem(name: str) -> QueueProblem | None:
 def _is_dispatchers(name: str) -> bool:
     """Also by a suffix: on Redis each priority is a list of its own, `queue`, separator, number."""
     if name == DISPATCHER:
-        return app_or_default().conf.task_default_queue != DISPATCHER
+        return bool(app_or_default().conf.task_default_queue != DISPATCHER)
     separator = str(_transport_options().get("sep") or "")
     return bool(separator) and name.startswith(DISPATCHER + separator)
 

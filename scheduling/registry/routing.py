@@ -44,7 +44,8 @@ def asked_queue(
 
 def depends_on_arguments() -> bool:
     """Whether the host routes by functions of its own, which may look at arguments."""
-    return any(not isinstance(route, MapRoute) for route in app_or_default().amqp.router.routes)
+    router: Any = app_or_default().amqp.router
+    return any(not isinstance(route, MapRoute) for route in router.routes)
 
 
 class GuardedRouter:

@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 
 from dispatcher.admin.overview import schedules
+from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.dispatcher.rows import job
 
@@ -24,7 +25,9 @@ def test_the_others_are_shown(admin_client, monkeypatch, function, key):
     for name in ("bad", "good"):
         task = job(name, every=600)
         if key == "attention":
-            ScheduledTask.objects.filter(pk=task.pk).keep(state_reason="set_aside")
+            ScheduledTask.objects.filter(pk=task.pk).keep(
+                state_reason="set_aside", state_reason_at=database_now(), next_run_at=None
+            )
     monkeypatch.setattr(schedules, function, words)
     page = admin_client.get(reverse("admin:dispatcher_overview"))
     assert page.status_code == 200
