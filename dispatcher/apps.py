@@ -11,7 +11,7 @@ class DispatcherConfig(AppConfig):
         from dispatcher.follow_edits import follow
         from dispatcher.tasks import tick_soon
         from dispatcher.watch import checks, setup_checks  # noqa: F401  (register themselves)
-        from scheduling.edits import everything_resumed, schedule_changed
+        from scheduling.signals import everything_resumed, schedule_changed
 
         schedule_changed.connect(follow, dispatch_uid="dispatcher.follow")
         everything_resumed.connect(tick_soon, dispatch_uid="dispatcher.tick_soon")

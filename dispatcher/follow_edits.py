@@ -16,14 +16,13 @@ from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.plan import decisions, misfire, new_runs, planner
 from dispatcher.publish import publisher
 from dispatcher.worker import overlap
-from scheduling import edits
 from scheduling.database import blames_row, locked
 from scheduling.database.after_commit import after_commit
-from scheduling.edits import Change
 from scheduling.models import ScheduledTask, spoilt_rows
 from scheduling.models.state import may_run
 from scheduling.schedules import ScheduleError, Span
 from scheduling.schedules.policies import INSTANT
+from scheduling.signals import Change
 from scheduling.stop import current_stop
 
 #: Runs detached in the request that deletes their schedule; the tick detaches the rest.
@@ -31,18 +30,22 @@ DETACH_LIMIT = 1000
 
 
 def follow(change: Change, **signal: Any) -> None:
-    """Receiver of `schedule_changed`."""
-    runs: list[TaskRun] = []
+    """Receiver of `schedule_changed`. Keeps `change.new` what is stored."""
+    old, new, now = change.old, change.new, change.now
+    runs = _settle(old, new, now) if old is not None else []
+    if new is None:
+        if old is not None:
+            _detach(old)
+        return
+    due = planner.is_due(new, now) and new.next_run_at is not None  # else the tick says why not
+    if not (due or runs):
+        return
     held = current_stop() is not None  # everything is paused: the tick after it plans and publishes
-    if change.old is not None:
-        runs = _settle(change.old, change.new, change.now)
-    if change.new is not None and change.new.enabled and not (held and _is_free(change)):
-        runs += _plan(change.new, change.now)
-    if change.new is None and change.old is not None:
-        _detach(change.old)
+    if due and not (held and _is_free(change)):
+        runs += _plan(new, now)
     if runs and not held:
         # Robust: the change is committed, and whatever publishing meets, rescue makes up for.
-        after_commit(publisher.publish_or_leave, runs, change.now)
+        after_commit(publisher.publish_or_leave, runs, now)
 
 
 def _is_free(change: Change) -> bool:
@@ -56,26 +59,30 @@ def _settle(old: ScheduledTask, new: ScheduledTask | None, now: datetime) -> lis
     """Undo what was planned ahead by the old definition; return the owed runs made anew."""
     owed = _record_owed_slots(old, now) if old.enabled else 0
     rows = TaskRun.objects.filter(scheduled_task=old.pk).of_schedule()
-    found = list(locked((rows.unstarted() | rows.filter(slot__gt=now)).order_by("pk")))
-    unstarted = [run for run in found if run.status in UNSTARTED]
+    found = list(locked((rows.waiting() | rows.filter(slot__gt=now)).order_by("pk")))
     ahead = [run for run in found if run.scheduled_for > now]
+    due = [run for run in found if run.status in UNSTARTED and run.scheduled_for <= now]
     _delete(rows, ahead)
     if new is not None:
         # Also those that stay, started or cancelled: the new plan counts their slots again.
-        edits.give_back(new, len(ahead) - owed, now)
+        _give_back(new, len(ahead) - owed, now)
     if new is None or not may_run(new.enabled, new.state_reason):
-        if _cancel(rows, "deleted" if new is None else "paused"):
-            overlap.wake(old.pk)  # what a person asked for may wait for one of them
+        if due or any(run.status == Status.RETRYING for run in found):
+            _cancel(rows, old, "deleted" if new is None else "paused")
         return []
     if new.unreadable:  # what they would run with is not known
         signals.close(rows.unstarted(), Status.MISSED, "edited")
         return []
-    return _renew(rows, _owed(unstarted, now), new, now)
+    return _renew(rows, _owed(due, now), new, now)
 
 
-def _owed(unstarted: list[TaskRun], now: datetime) -> list[TaskRun]:
+def _give_back(new: ScheduledTask, slots: int, now: datetime) -> None:
+    if columns := new.give_back(slots, now):
+        ScheduledTask.objects.filter(pk=new.pk).keep(**columns)
+
+
+def _owed(due: list[TaskRun], now: datetime) -> list[TaskRun]:
     """What is due and still to run: those that could not be published in time are decided anew."""
-    due = [run for run in unstarted if run.scheduled_for <= now]
     unsent = [run for run in due if run.status == Status.PLANNED]
     sent = [run for run in due if run.status != Status.PLANNED]
     return sent + misfire.decide(unsent, now).runs
@@ -112,9 +119,10 @@ def _delete(rows: TaskRunQuerySet, runs: list[TaskRun]) -> None:
     undecided.filter(pk__in=[run.pk for run in runs]).delete()
 
 
-def _cancel(rows: TaskRunQuerySet, reason: str) -> int:
+def _cancel(rows: TaskRunQuerySet, old: ScheduledTask, reason: str) -> None:
     """What is owed and what waits for a retry does not start any more."""
-    return signals.close(rows, Status.CANCELLED, reason)
+    if signals.close(rows, Status.CANCELLED, reason):
+        overlap.wake(old.pk)  # what a person asked for may wait for one of them
 
 
 def _renew(
@@ -143,16 +151,14 @@ def _renew(
 
 def _plan(new: ScheduledTask, now: datetime) -> list[TaskRun]:
     """What is due before the next tick is planned at once, not a minute later."""
-    row = ScheduledTask.objects.get(pk=new.pk)
-    if row.next_run_at is None:
-        return []  # no further slot, or set aside; the tick says which
     try:
         with transaction.atomic():
-            return planner.plan_locked(row, now).runs
+            return planner.plan_locked(new, now).runs
     except Exception as error:
         if not blames_row(error):
             raise  # the whole edit is tried again, or refused
-        planner.set_aside(row, error, now)
+        planner.set_aside(new, error, now)
+        new.refresh_from_db()
         return []
 
 

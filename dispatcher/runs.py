@@ -20,10 +20,10 @@ from dispatcher.worker import overlap, record
 from scheduling import registry
 from scheduling.database import TRIES, database_now, retry_contention
 from scheduling.database.after_commit import after_commit
-from scheduling.edits import schedule_error
 from scheduling.models import ScheduledTask, spoilt_rows
 from scheduling.schedules import ScheduleError
 from scheduling.schedules.policies import INSTANT
+from scheduling.validation import check_arguments, schedule_error
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +65,16 @@ def run_task(
         raise _refusal("task", _("This task cannot be run from here."), "refused_task")
     if at is not None and timezone.is_naive(at):
         raise _refusal("at", _("Give a date and time with its time zone."), "naive")
-    _check_arguments(name, args, kwargs or {})
+    args, kwargs = _checked(name, args, kwargs or {})
     start_at = max(at, now) if at is not None else now
-    definition = ScheduledTask(
-        name=name, task=name, args=list(args), kwargs=kwargs or {}, revision=0
+    run = TaskRun(
+        name=name,
+        task=name,
+        args=args,
+        kwargs=kwargs,
+        queue=registry.queue_for(name),
+        **_asked_for(Trigger.MANUAL, start_at, now, by, via),
     )
-    run = _of(definition, Trigger.MANUAL, start_at, now, by, via)
-    run.scheduled_task, run.revision = None, None
     return _start([run], now)[0]
 
 
@@ -90,17 +93,26 @@ def rerun(
     now = database_now()
     again = TaskRun(
         **{name: getattr(run, name) for name in _COPIED},
-        trigger=Trigger.RERUN,
         rerun_of=run,
-        scheduled_for=now,
-        start_at=now,
-        planned_at=now,
-        publish_at=publish_time(now, now),
-        triggered_by=str(by or "")[:200],
-        triggered_via=via,
+        **_asked_for(Trigger.RERUN, now, now, by, via),
     )
     _replace_arguments(again, args, kwargs)
     return _start([again], now)[0]
+
+
+def _asked_for(
+    trigger: str, start_at: datetime, now: datetime, by: Any, via: str
+) -> dict[str, Any]:
+    """What a run has that no definition makes."""
+    return {
+        "trigger": trigger,
+        "scheduled_for": start_at,
+        "start_at": start_at,
+        "planned_at": now,
+        "publish_at": publish_time(start_at, now),
+        "triggered_by": str(by or "")[:200],
+        "triggered_via": via,
+    }
 
 
 _COPIED = (
@@ -239,19 +251,15 @@ def _replace_arguments(
         return
     new_args = run.args if args is None else args
     new_kwargs = run.kwargs if kwargs is None else kwargs
-    _check_arguments(run.task, new_args, new_kwargs)
-    run.args, run.kwargs = list(new_args), new_kwargs
+    run.args, run.kwargs = _checked(run.task, new_args, new_kwargs)
 
 
-def _check_arguments(task: str, args: Sequence[Any], kwargs: Any) -> None:
-    if not isinstance(args, (list, tuple)):
-        raise _refusal("args", _("Give a JSON list, for example [1, 2]."), "wrong_shape")
-    if not isinstance(kwargs, dict):
-        message = _('Give a JSON object, for example {"region": "eu"}.')
-        raise _refusal("kwargs", message, "wrong_shape")
-    _refuse_unsendable(args, kwargs)
-    if problem := registry.binding_error(task, args, kwargs):
-        raise _refusal("kwargs" if kwargs else "args", problem, "arguments")
+def _checked(task: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments as they are stored; `ValidationError` names `args` or `kwargs`."""
+    args = list(args) if isinstance(args, tuple) else args
+    if errors := dict(check_arguments(task, args, kwargs)):
+        raise ValidationError(errors)
+    return args, kwargs
 
 
 def _refusal(field: str, message: str, code: str) -> ValidationError:

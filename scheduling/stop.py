@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from scheduling.database import DatabaseNow, database_now
 from scheduling.database.after_commit import after_commit
-from scheduling.edits import everything_resumed
+from scheduling.signals import everything_resumed
 
 logger = logging.getLogger(__name__)
 

@@ -30,6 +30,13 @@ class Decision:
         last = plan.runs[-1] if plan.runs else row.last_run_at
         return bulk.Move(row.pk, row.next_run_at, plan.next_run_at, last, plan.used)
 
+    def show_move(self) -> None:
+        """Make the row what it is in the database after `move`."""
+        move = self.move()
+        self.row.next_run_at, self.row.last_run_at = move.after, move.last_run_at
+        self.row.slots_used += move.used
+        self.row.state_reason, self.row.state_reason_params = "", {}
+
     def drop_recorded(self) -> None:
         """Leave out the slots that have a row already, by whatever hand."""
         drafts = self.runs + ([self.missed] if self.missed is not None else [])

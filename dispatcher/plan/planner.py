@@ -174,15 +174,22 @@ def _is_away(error: Exception) -> bool:
 
 
 def plan_locked(row: ScheduledTask, now: datetime) -> Planned:
-    """Plan one row that the caller holds locked; slots that have a run already keep it."""
-    if not row.enabled or (row.next_run_at is not None and row.next_run_at > now + HORIZON):
+    """Plan one row that the caller holds locked; slots that have a run already keep it. The row
+    is then what is stored."""
+    if not is_due(row, now):
         return Planned()
     decision = decide(row, now)
     if decision is None:
         finish([row], now)
+        row.refresh_from_db()
         return Planned()
     decision.drop_recorded()
     return write([decision], now)
+
+
+def is_due(row: ScheduledTask, now: datetime) -> bool:
+    """Whether it has a slot up to the horizon that is not planned, or may have one."""
+    return bool(row.enabled) and (row.next_run_at is None or row.next_run_at <= now + HORIZON)
 
 
 def set_aside(row: ScheduledTask, error: Exception, now: datetime) -> int:

@@ -56,6 +56,8 @@ def write(decisions: list[Decision], now: datetime) -> Planned:
     missed = [d.missed for d in won if d.missed is not None]
     runs = [run for d in won for run in d.runs]
     bulk.insert(missed + runs)
+    for decision in won:
+        decision.show_move()
     publishable = [run for run in runs if run.status == Status.PLANNED]
     if missed or len(publishable) < len(runs):
         ended = [run.pk for run in missed + runs if run.status != Status.PLANNED]

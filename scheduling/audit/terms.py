@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from scheduling.edits import TIMING
 from scheduling.models import ScheduledTask
 from scheduling.models.state import State, may_run, noted
 from scheduling.schedules import Schedule, slots_between
 from scheduling.schedules.policies import INSTANT
 from scheduling.trail import DELETED
+from scheduling.validation import TIMING
 
 #: Columns of the trail that say which slots there are, and when.
 RULE = (*TIMING, "created_at")

@@ -1,46 +1,24 @@
-"""How a scheduled task changes: what is valid, and the transaction of an edit."""
+"""How a scheduled task changes: the transaction of an edit."""
 
-from scheduling.edits.columns import DECIDING, OTHERS, TIMING, is_edit, with_tied
-from scheduling.edits.signals import Change, everything_resumed, schedule_changed
-from scheduling.edits.transaction import (
-    BATCH,
-    bulk_update_each,
-    create,
-    delete,
-    give_back,
-    pause,
-    record_creation,
-    resume,
-    save,
-    skip_next,
-    unskip,
-    update_each,
-)
-from scheduling.edits.validation import KIND_FIELDS, AdvisedError, in_words, schedule_error
+from scheduling.edits.many import bulk_update_each, update_each
+from scheduling.edits.settle import next_slot
+from scheduling.edits.transaction import create, delete, record_creation, save
+from scheduling.edits.verbs import pause, resume, skip_next, unskip
+from scheduling.signals import Change, everything_resumed, schedule_changed
 
 __all__ = [
-    "BATCH",
-    "DECIDING",
-    "KIND_FIELDS",
-    "OTHERS",
-    "TIMING",
-    "AdvisedError",
     "Change",
     "bulk_update_each",
     "create",
     "delete",
     "everything_resumed",
-    "give_back",
-    "in_words",
-    "is_edit",
+    "next_slot",
     "pause",
     "record_creation",
     "resume",
     "save",
     "schedule_changed",
-    "schedule_error",
     "skip_next",
     "unskip",
     "update_each",
-    "with_tied",
 ]

@@ -1,12 +1,12 @@
 """The edit transaction: every change of a scheduled task, from whoever it comes.
 
-One transaction each: lock the row, read the old rule under the lock, write, raise the revision,
-compute the next slot, and send `schedule_changed`, whose receiver handles the runs in the same
-transaction. When it commits, the gate lets no run of the old revision start.
+When it commits, the gate lets no run of the old revision start.
 """
 
-import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,296 +14,195 @@ from django.db import transaction
 
 from scheduling import trail
 from scheduling.database import database_now, locked, retry_contention
-from scheduling.edits.columns import DECIDING, KEPT, RULE
-from scheduling.edits.signals import Change, schedule_changed
-from scheduling.schedules import ScheduleError
+from scheduling.edits import settle
+from scheduling.signals import Change, schedule_changed
+from scheduling.validation import DECIDING, KEPT, OTHERS, is_expression, stored_form
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from scheduling.models import ScheduledTask
 
-logger = logging.getLogger(__name__)
 
-BATCH = 200
+@dataclass
+class Edit:
+    """One edit of one row, which is locked. `old` is the row as it was read under the lock, `new`
+    a copy of it that the edit changes, `now` the database's time after the lock was taken."""
 
-Write = Callable[..., Any]
+    old: "ScheduledTask"
+    now: datetime
+    by: Any = None
+    params: dict[str, Any] = field(default_factory=dict)
+    new: "ScheduledTask" = field(init=False)
+    named: set[str] = field(default_factory=set)
+    is_dropped: bool = False
+
+    def __post_init__(self) -> None:
+        self.new = copy(self.old)
+
+    def put(self, columns: dict[str, Any]) -> None:
+        """Change these columns."""
+        for name, value in columns.items():
+            setattr(self.new, name, value)
+        self.named |= columns.keys()
+        if "name" in columns:
+            self.new.__dict__.pop("name_key", None)  # the database computes it; read when asked for
+        # What could not be read of these columns is replaced now.
+        kept = {n: value for n, value in self.old.stand_ins.items() if n not in self.named}
+        self.new.stand_ins = kept
+
+    def drop(self) -> None:
+        """Change nothing after all."""
+        self.is_dropped = True
+
+    def finish(self, write: Callable[["ScheduledTask", set[str]], Any]) -> None:
+        """Settle, write, and send `schedule_changed` if it decides anything. One UPDATE."""
+        _take_stored_forms(self.new, self.named)
+        by = str((trail.actor().by if self.by is None else self.by) or "")[:200]
+        settled = settle.settle(self.old, self.new, self.now, by, self.params)
+        for name, value in settled.items():
+            setattr(self.new, name, value)
+        write(self.new, self.named | settled.keys())
+        if settled:
+            announce(self.old, self.new, self.now)
 
 
-def create(row: "ScheduledTask", write: Write) -> None:
+@contextmanager
+def editing(
+    row: "ScheduledTask", *, by: Any = None, params: dict[str, Any] | None = None
+) -> Iterator[Edit]:
+    """The edit of a row in one transaction. What the block puts is written at its end.
+
+    1. Lock the row, and read it, once. `DoesNotExist` if it is gone.
+    2. The block decides, by `edit.old` and `edit.now`, and puts or drops.
+    3. What follows is computed in memory, and all of it written in one UPDATE.
+    4. The receiver of `schedule_changed` handles the runs.
+    5. The audit trail is told. `row` is then what is stored, without being read again.
+    """
+    with transaction.atomic():
+        old = locked(type(row).objects.filter(pk=row.pk)).get()
+        edit = Edit(old, database_now(), by, params or {})  # a wait for the lock is over
+        yield edit
+        if not edit.is_dropped:
+            edit.finish(_save)
+            trail.record_changes([(edit.old, edit.new)], edit.now, by=by)
+    show(row, edit.new)
+
+
+def read_locked(rows: "QuerySet[ScheduledTask]") -> tuple[list["ScheduledTask"], datetime]:
+    """The rows, locked in the order of their ids, and the time after that."""
+    olds = list(locked(rows.order_by("pk")))
+    return olds, database_now()
+
+
+def _save(new: "ScheduledTask", names: set[str]) -> None:
+    new.save_base(update_fields=frozenset(names))
+
+
+def show(row: "ScheduledTask", stored: "ScheduledTask") -> None:
+    """Make the caller's copy what is stored."""
+    names = {field.attname for field in row._meta.concrete_fields}
+    for name in names:
+        row.__dict__.pop(name, None)
+    row.__dict__.update({k: v for k, v in stored.__dict__.items() if k in names})
+    row.__dict__.pop("_prefetched_objects_cache", None)
+    row.stand_ins = stored.stand_ins
+    row.remember()
+
+
+def announce(old: "ScheduledTask | None", new: "ScheduledTask | None", now: datetime) -> None:
+    """Send `schedule_changed`. Whoever handles the runs keeps `new` what is stored."""
+    with trail.one_edit():
+        schedule_changed.send(sender=type(old or new), change=Change(old=old, new=new, now=now))
+
+
+def create(row: "ScheduledTask", write: Callable[..., Any]) -> None:
     """Insert a new row, armed from now on, and let its first runs be planned."""
-    row.clean()
     with transaction.atomic():
         now = database_now()
+        check(row, now)
+        _take_stored_forms(row, (*DECIDING, *OTHERS))
         row.created_at = row.updated_at = row.armed_at = now
         row.next_run_at = row.first_slot(now) if row.enabled else None
         if not row.enabled:
-            row.state_reason, row.state_reason_at = "paused", now
-            row.state_reason_by = str(trail.actor().by or "")[:200]
+            by = str(trail.actor().by or "")[:200]
+            given = row.state_reason_params  # of a copy: of what it is one
+            for name, value in settle.paused(now, by, given).items():
+                setattr(row, name, value)
         write()
-        with trail.one_edit():
-            _announce(None, row, now)
-        _refresh(row)
+        announce(None, row, now)
         trail.record([row], trail.CREATED, now)
+        row.remember()
+
+
+def check(row: "ScheduledTask", now: datetime) -> None:
+    """Ask `clean()`, by the time that the edit has read already."""
+    row.judged_at = now
+    try:
+        row.clean()
+    finally:
+        row.judged_at = None
+
+
+def _take_stored_forms(row: "ScheduledTask", names: Iterable[str]) -> None:
+    """Make the values what the database will give back. They are valid, if anybody asks that."""
+    for name in names:
+        value = getattr(row, name)
+        if not is_expression(value):
+            setattr(row, name, stored_form(row._meta.get_field(name), value))
+
+
+@retry_contention
+def save(row: "ScheduledTask", columns: Iterable[str] | None = None) -> None:
+    """Write what this copy changed, or the named columns, and nothing else: the others may have
+    been changed by somebody since the copy was read. What the scheduler keeps is not written."""
+    mine = {name: getattr(row, name) for name in _written(row, columns)}
+    with editing(row) as edit:
+        edit.put(evaluated(type(row), [row.pk], mine).get(row.pk, mine))
+        check(edit.new, edit.now)
+        edit.put({"updated_at": edit.now})
+
+
+def _written(row: "ScheduledTask", columns: Iterable[str] | None) -> set[str]:
+    if columns is None:
+        changed = {name for name in (*DECIDING, *OTHERS) if row.is_changed(name)}
+        return changed - {*row.unreadable}
+    named, known = {*columns}, {field.name for field in row._meta.concrete_fields}
+    if unknown := sorted(named - known):
+        raise ValueError(f"A scheduled task has no columns {', '.join(unknown)}.")
+    return named - KEPT - {"id", "name_key", "updated_at"}
+
+
+def evaluated(
+    model: type["ScheduledTask"], ids: Collection[int], columns: dict[str, Any]
+) -> dict[int, dict[str, Any]]:
+    """By row: what the database makes of expressions among the values, written already. Empty
+    where there are none."""
+    if not any(map(is_expression, columns.values())):
+        return {}
+    rows = model.objects.filter(pk__in=ids)
+    rows.keep(**columns)
+    return {row["pk"]: {name: row[name] for name in columns} for row in rows.values("pk", *columns)}
 
 
 def record_creation(rows: list["ScheduledTask"]) -> None:
     """The audit trail of rows that were inserted without an edit transaction."""
+    for row in rows:
+        row.remember()
     if rows and any(row.pk is None for row in rows):  # MySQL returns no ids from a bulk insert
         rows = list(type(rows[0]).objects.filter(name__in=[row.name for row in rows]))
     trail.record(rows, trail.CREATED, database_now())
 
 
 @retry_contention
-def save(row: "ScheduledTask", write: Write, columns: Iterable[str] | None = None) -> None:
-    """Write a changed row. What the scheduler keeps is not written, and `enabled` only if this
-    copy changed it: the scheduler may have finished the schedule since the copy was read."""
-    row.clean()
-    with transaction.atomic():
-        old = _locked_row(row)
-        now = database_now()
-        row.updated_at = now
-        write(update_fields=_written_columns(row, columns))
-        _follow_up(old, now)
-        _refresh(row)
-        trail.record_changes([(old, row)], now)
-
-
-def _written_columns(row: "ScheduledTask", columns: Iterable[str] | None) -> list[str]:
-    if columns is not None:
-        return [name for name in {*columns, "updated_at"} if name not in KEPT]
-    columns = [field.name for field in row._meta.concrete_fields if not field.primary_key]
-    skipped = KEPT | {"name_key", "created_at", *row.unreadable}
-    if row._stored is not None and row._stored.get("enabled") == row.enabled:
-        skipped |= {"enabled"}
-    return [name for name in columns if name not in skipped]
-
-
-def _refresh(row: "ScheduledTask") -> None:
-    row.refresh_from_db()
-    row.remember()
-
-
-def _locked_row(row: "ScheduledTask") -> "ScheduledTask":
-    return locked(type(row).objects.filter(pk=row.pk)).get()
-
-
-def _follow_up(
-    old: "ScheduledTask",
-    now: datetime,
-    by: Any = None,
-    params: dict[str, Any] | None = None,
-) -> None:
-    """Compare the row with what it was, and settle everything that follows from the difference."""
-    with trail.one_edit():
-        _settle(old, now, by, params)
-
-
-def _settle(old: "ScheduledTask", now: datetime, by: Any, params: dict[str, Any] | None) -> None:
-    new = type(old).objects.get(pk=old.pk)
-    changed = {name for name in DECIDING if getattr(old, name) != getattr(new, name)}
-    if not changed and old.state_reason != "set_aside":  # whatever was edited may have cured it
-        return
-    rearmed = not changed.isdisjoint(RULE)
-    if rearmed and not new.enabled and old.state_reason == "finished":
-        new.enabled = _has_slot(new, now)  # a new time arms a finished schedule again
-    columns: dict[str, Any] = {"revision": old.revision + 1, "enabled": new.enabled}
-    if not new.enabled:
-        columns |= {"next_run_at": None} | _paused(old, now, by, params)
-    else:
-        columns |= _active(now) | ({"armed_at": now} if rearmed else {})
-    rows = type(old).objects.filter(pk=old.pk)
-    rows.keep(**columns)
-    if new.enabled:
-        arm(rows.get(), now)
-    _announce(old, rows.get(), now)
-
-
-def _paused(
-    old: "ScheduledTask", now: datetime, by: Any, params: dict[str, Any] | None
-) -> dict[str, Any]:
-    if not old.enabled:
-        return {}
-    return {
-        "state_reason": "paused",
-        "state_reason_params": params or {},
-        "state_reason_at": now,
-        "state_reason_by": str((trail.actor().by if by is None else by) or "")[:200],
-    }
-
-
-def _active(now: datetime) -> dict[str, Any]:
-    return {
-        "state_reason": "",
-        "state_reason_params": {},
-        "state_reason_at": now,
-        "state_reason_by": "",
-        "paused_until": None,
-    }
-
-
-def _has_slot(row: "ScheduledTask", now: datetime) -> bool:
-    try:
-        return row.first_slot(now) is not None
-    except ScheduleError:
-        return False
-
-
-def arm(row: "ScheduledTask", now: datetime) -> None:
-    """Compute the first slot after `now` and store it; a row without a valid rule is set aside."""
-    rows = type(row).objects.filter(pk=row.pk)
-    try:
-        rows.keep(next_run_at=row.first_slot(now))
-    except ScheduleError as error:
-        rows.set_aside(error.code, str(error), now)
-
-
-def give_back(row: "ScheduledTask", slots: int, now: datetime) -> None:
-    """Return slots that were planned ahead and are not any more to `max_runs`."""
-    row.slots_used = max(row.slots_used - slots, 0)
-    type(row).objects.filter(pk=row.pk).keep(slots_used=row.slots_used)
-    if row.enabled and row.max_runs is not None:
-        arm(row, now)
-
-
-def _announce(old: "ScheduledTask | None", new: "ScheduledTask | None", now: datetime) -> None:
-    sender = type(old or new)
-    schedule_changed.send(sender=sender, change=Change(old=old, new=new, now=now))
-
-
-@retry_contention
-def delete(row: "ScheduledTask", write: Write) -> tuple[int, dict[str, int]]:
+def delete(row: "ScheduledTask", write: Callable[[], Any]) -> tuple[int, dict[str, int]]:
     """Delete the row in the edit transaction; `(0, {})` if it was gone already."""
     with transaction.atomic():
         old = locked(type(row).objects.filter(pk=row.pk)).first()
         if old is None:
             return 0, {}
         now = database_now()
-        _announce(old, None, now)
+        announce(old, None, now)
         deleted: tuple[int, dict[str, int]] = write()
         trail.record([old], trail.DELETED, now)
         return deleted
-
-
-def pause(
-    row: "ScheduledTask",
-    *,
-    by: Any = None,
-    until: datetime | None = None,
-    params: dict[str, Any] | None = None,
-) -> bool:
-    columns = {"enabled": False, "paused_until": until}
-    return _switch(row, columns, wanted=lambda old: bool(old.enabled), by=by, params=params)
-
-
-def resume(row: "ScheduledTask", *, by: Any = None) -> bool:
-    columns = {"enabled": True, "paused_until": None}
-    return _switch(row, columns, wanted=lambda old: not old.enabled, by=by)
-
-
-@retry_contention
-def _switch(
-    row: "ScheduledTask",
-    columns: dict[str, Any],
-    *,
-    wanted: Callable[["ScheduledTask"], bool],
-    by: Any,
-    params: dict[str, Any] | None = None,
-) -> bool:
-    """Set `enabled` if it is not so yet; True if this call did."""
-    with transaction.atomic():
-        old = _locked_row(row)
-        if not wanted(old):
-            _refresh(row)
-            return False
-        now = database_now()
-        stored = type(row).objects.get(pk=row.pk)
-        for name, value in columns.items():
-            setattr(stored, name, value)
-        if stored.enabled:
-            stored.clean()  # to resume a schedule without a further slot is refused
-        stored.updated_at = now
-        stored.save_base(update_fields=frozenset([*columns, "updated_at"]))
-        _follow_up(old, now, by, params)
-        _refresh(row)
-        trail.record_changes([(old, row)], now, by=by)
-    action = "resumed" if columns["enabled"] else "paused"
-    logger.info("Scheduled task %s was %s", row.name, action, extra={"action": action})
-    return True
-
-
-@retry_contention
-def skip_next(row: "ScheduledTask", *, by: Any = None) -> datetime | None:
-    """Add the next slot that would run to those that are skipped, and return it; None without."""
-    with transaction.atomic():
-        old = _locked_row(row)
-        now = database_now()
-        stored = type(row).objects.get(pk=row.pk)
-        slot = next(iter(stored.upcoming(1, now=now)), None)
-        if slot is None:
-            _refresh(row)
-            return None
-        stored.skip_slots = [*_still_to_plan(stored, now), slot.isoformat()]
-        stored.updated_at = now
-        stored.save_base(update_fields=frozenset(("skip_slots", "updated_at")))
-        _follow_up(old, now, by)
-        _refresh(row)
-        trail.record_changes([(old, row)], now, by=by)
-    logger.info("The slot %s of %s is skipped", slot, row.name, extra={"action": "skipped"})
-    return slot
-
-
-@retry_contention
-def unskip(row: "ScheduledTask", slot: datetime, *, by: Any = None) -> bool:
-    """Let a slot to come run that was to be skipped; True if it was."""
-    with transaction.atomic():
-        old = _locked_row(row)
-        now = database_now()
-        kept = [text for text in old.skip_slots if text != slot.isoformat()]
-        if slot <= now or len(kept) == len(old.skip_slots):
-            _refresh(row)
-            return False
-        type(row).objects.filter(pk=row.pk).keep(skip_slots=kept, updated_at=now)
-        _follow_up(old, now, by)
-        _refresh(row)
-        trail.record_changes([(old, row)], now, by=by)
-    logger.info("The slot %s of %s is not skipped", slot, row.name, extra={"action": "unskipped"})
-    return True
-
-
-def _still_to_plan(row: "ScheduledTask", now: datetime) -> list[str]:
-    """The skipped slots that have no run yet, or have it still before them."""
-    since = min(row.next_run_at or now, now)
-    return [text for text in row.skip_slots if datetime.fromisoformat(text) >= since]
-
-
-def update_each(rows: "QuerySet[ScheduledTask]", columns: dict[str, Any]) -> int:
-    """`QuerySet.update` of what people set: an edit of each row, batch by batch."""
-    ids = list(rows.order_by("pk").values_list("pk", flat=True))
-    return sum(
-        _update_batch(rows.model, ids[start : start + BATCH], columns)
-        for start in range(0, len(ids), BATCH)
-    )
-
-
-@retry_contention
-def _update_batch(
-    model: type["ScheduledTask"], ids: Collection[int], columns: dict[str, Any]
-) -> int:
-    with transaction.atomic():
-        olds = list(locked(model.objects.filter(pk__in=ids).order_by("pk")))
-        now = database_now()
-        written = model.objects.filter(pk__in=[old.pk for old in olds]).keep(**columns)
-        for old in olds:
-            _follow_up(old, now)
-        news = model.objects.in_bulk([old.pk for old in olds])
-        trail.record_changes([(old, news[old.pk]) for old in olds], now)
-        return written
-
-
-def bulk_update_each(objs: list["ScheduledTask"], names: list[str]) -> int:
-    """`bulk_update` of what people set: an edit of each row."""
-    return sum(
-        _update_batch(type(obj), [obj.pk], {name: getattr(obj, name) for name in names})
-        for obj in objs
-    )

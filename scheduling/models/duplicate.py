@@ -4,9 +4,9 @@ from copy import deepcopy
 
 from django.utils.translation import gettext as _
 
-from scheduling.edits import DECIDING, OTHERS
 from scheduling.models import spoilt_rows
 from scheduling.models.scheduled_task import ScheduledTask
+from scheduling.validation import DECIDING, OTHERS
 
 #: What a copy does not take over: its name, and what is about slots of the original.
 _OWN = {"name", "enabled", "paused_until", "skip_slots"}

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import NotSupportedError, connections, models, transaction
 from django.db.models import F, OrderBy, Q
 
-from scheduling import edits, registry, trail
+from scheduling import edits, registry, trail, validation
 from scheduling.database import free, locked
-from scheduling.edits import is_edit, validation
 from scheduling.models import spoilt_rows
 from scheduling.models.choices import Kind
 from scheduling.models.state import State, where
@@ -124,7 +123,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
     def update(self, **columns: Any) -> int:
         """As Django's, but a change of what people set is an edit of each row, in batches: its
         unstarted runs follow, and the audit trail. It validates nothing, as Django's."""
-        if not is_edit(columns):
+        if not validation.is_edit(columns):
             return super().update(**columns)
         return edits.update_each(self, columns)
 
@@ -132,7 +131,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         self, objs: Iterable["ScheduledTask"], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
         names = list(fields)
-        if not is_edit(names):
+        if not validation.is_edit(names):
             return super().bulk_update(objs, names, batch_size=batch_size)
         return edits.bulk_update_each(list(objs), names)
 
@@ -219,6 +218,6 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
             **rule,
             **options,
         )
-        row.full_clean()
+        validation.check_values(row)
         row.save(force_insert=True, using=self.db)
         return row

@@ -15,15 +15,15 @@ from django.db.models.functions import Lower
 from django.utils import timezone as django_timezone
 from django.utils.translation import gettext_lazy as _
 
-from scheduling import edits, trail
+from scheduling import edits, trail, validation
 from scheduling.database import DatabaseNow, database_now
-from scheduling.edits import DECIDING, validation
 from scheduling.models import spoilt_rows, state
 from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy
 from scheduling.models.queryset import ScheduledTaskQuerySet
 from scheduling.models.state import State
 from scheduling.schedules import Cron, Interval, OneTime, Schedule, policies
 from scheduling.stop import Stop
+from scheduling.validation import DECIDING, OTHERS
 
 TEN_YEARS = 10 * 366 * 24 * 3600
 
@@ -407,6 +407,19 @@ class ScheduledTask(models.Model):
         """The first slot after `after` that may still be planned."""
         return None if self.slots_left() == 0 else self.window().next_after(after)
 
+    def give_back(self, slots: int, now: datetime) -> dict[str, Any]:
+        """Return slots that were planned ahead, and are not any more, to `max_runs`: in memory,
+        with what follows for the next slot. The columns that this changed."""
+        used = max(self.slots_used - slots, 0)
+        if used == self.slots_used:
+            return {}
+        self.slots_used, columns = used, {"slots_used": used}
+        if self.enabled and self.max_runs is not None:
+            columns |= edits.next_slot(self, now)
+        for name, value in columns.items():
+            setattr(self, name, value)
+        return columns
+
     def start_of(self, slot: datetime) -> datetime:
         """When the run of `slot` starts: the slot and its jitter."""
         if not self.jitter_seconds:
@@ -451,7 +464,10 @@ class ScheduledTask(models.Model):
 
     def clean(self) -> None:
         """The only validation: the admin, the managers and the API all come through here."""
-        validation.clean(self)
+        validation.clean(self, self.judged_at)
+
+    #: The time by which `clean()` tells what is past; None: it asks the database.
+    judged_at: datetime | None = None
 
     def save(
         self,
@@ -461,12 +477,13 @@ class ScheduledTask(models.Model):
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
     ) -> None:
-        """Write the row in the edit transaction. `ValidationError` as from `clean()`."""
-        write = functools.partial(super().save, using=using)
+        """Write, in the edit transaction, what was changed on this copy since it was read, or the
+        named columns. `ValidationError` as from `clean()`."""
         if self._state.adding:
-            edits.create(self, functools.partial(write, force_insert=force_insert))
+            write = functools.partial(super().save, using=using, force_insert=force_insert)
+            edits.create(self, write)
         else:
-            edits.save(self, functools.partial(write, force_update=force_update), update_fields)
+            edits.save(self, update_fields)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the row; its runs stay, detached; those it still owes are cancelled."""
@@ -510,9 +527,36 @@ class ScheduledTask(models.Model):
         row.remember()
         return row
 
-    def remember(self) -> None:
-        """Note the row as stored, to know at `save()` what a person changed."""
-        self._stored = {name: self.__dict__.get(name) for name in DECIDING}
+    def refresh_from_db(
+        self,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        from_queryset: Any = None,
+    ) -> None:
+        """As Django's; what is changed on this copy counts from here."""
+        names = None if fields is None else list(fields)
+        super().refresh_from_db(using, names, from_queryset)
+        self.remember(names)
+
+    def remember(self, names: Iterable[str] | None = None) -> None:
+        """Note these columns, or all, as stored: `save()` writes those that differ from it."""
+        loaded = self.__dict__
+        known = (self._stored or {}) if names is not None else {}
+        names = (*DECIDING, *OTHERS) if names is None else names
+        stored = known | {name: loaded[name] for name in names if name in loaded}
+        for name in validation.JSON & stored.keys():
+            stored[name] = validation.snapshot(stored[name])
+        self._stored = stored
+
+    def is_changed(self, name: str) -> bool:
+        """Whether the column was changed on this copy since it was read; True if that is not
+        known."""
+        if name not in self.__dict__:  # deferred, and not looked at
+            return False
+        stored = self._stored
+        if stored is None or name not in stored:
+            return True
+        return not validation.is_same(stored[name], self.__dict__[name])
 
     _stored: dict[str, Any] | None = None
 

@@ -15,12 +15,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from scheduling import registry
-from scheduling.edits import TIMING, in_words
 from scheduling.models import Kind, ScheduledTask
 from scheduling.schedules import Cron, ScheduleError
 from scheduling.schedules.clock_changes import ClockNote, clock_notes
 from scheduling.schedules.policies import INSTANT
 from scheduling.schedules.zones import NAMES
+from scheduling.validation import TIMING, in_words
 from scheduling.words import wording
 from scheduling.words.suggestions import Suggested, cron_suggestions
 

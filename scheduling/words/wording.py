@@ -12,10 +12,10 @@ from django.conf import settings
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
-from scheduling.edits import schedule_error
 from scheduling.models import Kind, ScheduledTask, State, spoilt_rows, state
 from scheduling.schedules import ScheduleError
 from scheduling.schedules.zones import zone
+from scheduling.validation import schedule_error
 from scheduling.words.cron_words import cron_words
 
 _UNITS = (

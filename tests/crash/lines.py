@@ -36,6 +36,9 @@ MODULES = (
     "dispatcher/models/verbs.py",
     "dispatcher/models/bulk.py",
     "scheduling/edits/transaction.py",
+    "scheduling/edits/settle.py",
+    "scheduling/edits/verbs.py",
+    "scheduling/edits/many.py",
 )
 
 #: Tried too. Most of what the scenarios pass by in it are refusals, before anything is done.

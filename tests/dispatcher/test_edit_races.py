@@ -11,8 +11,8 @@ from django.db import OperationalError
 from dispatcher.models import TaskRun
 from dispatcher.plan import planner
 from scheduling.database import database_now
-from scheduling.edits import schedule_changed
 from scheduling.models import ScheduledTask
+from scheduling.signals import schedule_changed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent_messages")]
 

@@ -19,11 +19,11 @@ from import_export.resources import ModelResource
 from tablib import Dataset
 
 from scheduling.database import locked
-from scheduling.edits import DECIDING, OTHERS, validation, with_tied
 from scheduling.models import ScheduledTask
 from scheduling.registry import masking
 from scheduling.schedules import ScheduleError, utc_of_local
 from scheduling.schedules.zones import zone
+from scheduling.validation import DECIDING, OTHERS, schedule_error, with_tied
 from scheduling.words import in_zone
 
 #: The columns of a file, in order. The zone comes before the times that are read in it.
@@ -108,7 +108,7 @@ class MomentColumn(Column):
         try:
             return utc_of_local(moment, zone(name).key, self.attribute)
         except ScheduleError as error:
-            raise ValueError(" ".join(validation.schedule_error(error).messages)) from error
+            raise ValueError(" ".join(schedule_error(error).messages)) from error
 
 
 class ArgumentsColumn(Column):

@@ -12,10 +12,10 @@ from django.utils.translation import gettext_lazy
 from dispatcher.admin.kit.fields import ArgumentsField, HiddenValues, WallTimeField, name_parts
 from dispatcher.models import TaskRun
 from scheduling import registry
-from scheduling.edits import schedule_error
 from scheduling.models import ScheduledTask
 from scheduling.registry import masking
 from scheduling.schedules import ScheduleError, utc_of_local
+from scheduling.validation import schedule_error
 from scheduling.words import in_zone
 
 

@@ -15,11 +15,11 @@ from dispatcher.admin.kit.fields import ArgumentsField, HiddenValues, name_parts
 from dispatcher.admin.task.widgets import ArgumentsInput, CronInput, TaskInput, ZoneInput
 from scheduling.audit import differences
 from scheduling.database import locked
-from scheduling.edits import KIND_FIELDS, schedule_error, with_tied
 from scheduling.models import ScheduledTask
 from scheduling.registry import masking
 from scheduling.schedules import ScheduleError, utc_of_local
 from scheduling.schedules.zones import zone
+from scheduling.validation import KIND_FIELDS, schedule_error, with_tied
 from scheduling.words import in_zone
 
 #: Wall times in the zone of the task.

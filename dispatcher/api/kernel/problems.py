@@ -26,7 +26,7 @@ from rest_framework.views import set_rollback
 
 from dispatcher.api.kernel.suggestions import suggestions_in_json
 from scheduling.database import is_contention
-from scheduling.edits import AdvisedError
+from scheduling.validation import AdvisedError
 from scheduling.words import Suggested, suggested
 
 logger = logging.getLogger(__name__)

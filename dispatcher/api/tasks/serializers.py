@@ -15,9 +15,9 @@ from dispatcher.api.kernel.problems import invalid
 from dispatcher.api.kernel.strict import Strict
 from dispatcher.api.tasks.filters import BEGUN
 from scheduling.database import database_now
-from scheduling.edits import KIND_FIELDS, with_tied
 from scheduling.models import ScheduledTask, State
 from scheduling.stop import current_stop
+from scheduling.validation import KIND_FIELDS, with_tied
 from scheduling.words import wording
 
 #: Of a column of whole numbers on every database.

@@ -59,7 +59,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock(datetime.now(UTC).replace(second=17, microsecond=0) - HOUR)
     monkeypatch.setattr("scheduling.edits.transaction.database_now", clock)
-    monkeypatch.setattr("scheduling.edits.validation.database_now", clock)
+    monkeypatch.setattr("scheduling.validation.row.database_now", clock)
     return clock
 
 

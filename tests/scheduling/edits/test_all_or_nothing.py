@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import transaction
 
-from scheduling.edits import schedule_changed
 from scheduling.models import ScheduledTask
+from scheduling.signals import schedule_changed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

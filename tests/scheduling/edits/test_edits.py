@@ -7,10 +7,12 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from scheduling.database import database_now
-from scheduling.edits import DECIDING, OTHERS, columns, schedule_changed
+from scheduling.edits import many, verbs
 from scheduling.edits import transaction as edits
-from scheduling.edits.columns import KEPT, RULE, TRAVELLING
 from scheduling.models import ScheduledTask
+from scheduling.signals import schedule_changed
+from scheduling.validation import DECIDING, OTHERS, columns
+from scheduling.validation.columns import KEPT, RULE, TRAVELLING
 
 pytestmark = pytest.mark.django_db
 
@@ -501,10 +503,10 @@ def test_a_skip_keeps_a_slot_that_has_passed_and_is_not_planned_yet():
     owed = database_now().replace(microsecond=0) - HOUR
     ScheduledTask.objects.keep(skip_slots=[owed.isoformat()], next_run_at=owed)
     stale = stored(row)
-    rows = [*edits._still_to_plan(stale, database_now())]
+    rows = [*verbs._still_to_plan(stale, database_now())]
     assert rows == [owed.isoformat()]
     ScheduledTask.objects.keep(next_run_at=owed + S)
-    assert edits._still_to_plan(stored(row), database_now()) == []
+    assert verbs._still_to_plan(stored(row), database_now()) == []
 
 
 # max_runs -----------------------------------------------------------------------------------------
@@ -512,37 +514,46 @@ def test_a_skip_keeps_a_slot_that_has_passed_and_is_not_planned_yet():
 
 @pytest.mark.parametrize(("used", "back", "left"), [(5, 2, 3), (5, 5, 0), (5, 9, 0), (5, -2, 7)])
 def test_slots_are_given_back_and_never_more_than_were_used(used, back, left):
-    row, other = make(max_runs=6), make(name="other")
+    row = make(max_runs=6)
     ScheduledTask.objects.keep(slots_used=used)
     row = stored(row)
-    edits.give_back(row, back, database_now())
-    assert (row.slots_used, stored(row).slots_used) == (left, left)
-    assert stored(other).slots_used == used
+    first = row.first_slot(database_now()) if left < 6 else None
+    expected = {"slots_used": left, "next_run_at": first}
+    assert row.give_back(back, database_now()) == expected
+    assert row.slots_used == left
+    assert stored(row).slots_used == used  # nothing is written here
 
 
 def test_slots_that_are_given_back_arm_what_had_none_left():
     row = make(max_runs=2)
-    ScheduledTask.objects.keep(slots_used=2, next_run_at=None)
-    row = stored(row)
-    edits.give_back(row, 1, database_now())
-    assert stored(row).next_run_at == row.first_slot(database_now())
-    edits.give_back(row, -1, database_now())
-    assert stored(row).next_run_at is None
+    row.slots_used, row.next_run_at = 2, None
+    row.give_back(1, database_now())
+    assert row.next_run_at == row.first_slot(database_now())
+    row.give_back(-1, database_now())
+    assert row.next_run_at is None
+
+
+def test_to_give_back_nothing_changes_nothing():
+    row = make(max_runs=2)
+    row.next_run_at = None
+    assert row.give_back(0, database_now()) == {}
+    assert row.next_run_at is None
 
 
 @pytest.mark.parametrize("columns", [{"enabled": False}, {"max_runs": None}])
 def test_slots_that_are_given_back_arm_neither_what_is_paused_nor_what_has_no_limit(columns):
     row = make(max_runs=2)
     ScheduledTask.objects.keep(slots_used=2, next_run_at=None, **columns)
-    edits.give_back(stored(row), 1, database_now())
-    assert (stored(row).slots_used, stored(row).next_run_at) == (1, None)
+    row = stored(row)
+    assert row.give_back(1, database_now()) == {"slots_used": 1}
+    assert (row.slots_used, row.next_run_at) == (1, None)
 
 
 # Many ---------------------------------------------------------------------------------------------
 
 
 def test_an_update_of_many_is_an_edit_of_each_in_batches_and_of_no_other(monkeypatch, heard):
-    monkeypatch.setattr(edits, "BATCH", 2)
+    monkeypatch.setattr(many, "BATCH", 2)
     rows = [make(name=f"job {n}") for n in range(5)]
     other = make(name="other")
     heard.clear()

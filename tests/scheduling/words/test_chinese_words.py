@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import translation
 
-from scheduling.edits import in_words
 from scheduling.registry import binding_error
 from scheduling.schedules import Cron, ScheduleError
+from scheduling.validation import in_words
 from scheduling.words import duration_text
 from scheduling.words.cron_words import cron_words
 from scheduling.words.wording import exact_duration_text

@@ -1,21 +1,24 @@
 """What a valid scheduled task is. `clean(row)` raises one `ValidationError` naming each field."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import Value
+from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from scheduling import registry
 from scheduling.database import database_now
-from scheduling.edits.columns import RULE
 from scheduling.schedules import ScheduleError, ScheduleWarning
 from scheduling.schedules.advice import Suggestion
 from scheduling.schedules.errors import with_advice
+from scheduling.validation.arguments import Found, check_arguments
+from scheduling.validation.columns import RULE
 
 if TYPE_CHECKING:
     from scheduling.models import ScheduledTask
@@ -33,17 +36,34 @@ _MOMENTS = ("run_at", "starts_at", "ends_at", "paused_until")
 Errors = dict[str, list[ValidationError]]
 
 
-def clean(row: "ScheduledTask") -> None:
-    """Check everything that one row can say of itself, and the name against the others."""
+def clean(row: "ScheduledTask", now: datetime | None = None) -> None:
+    """Check everything that one row can say of itself, and a new name against the others.
+
+    `now` is looked up if it is needed and not given.
+    """
     errors: Errors = {}
     for check in _CHECKS:
         for field, error in check(row):
             errors.setdefault(field, []).append(error)
     if not errors:
-        for field, error in _next_slot(row):
+        for field, error in _next_slot(row, now):
             errors.setdefault(field, []).append(error)
     if errors:
         raise ValidationError(errors)
+
+
+def check_values(row: "ScheduledTask") -> None:
+    """Check each value by itself and, where one is wrong, all else, so that everything is told at
+    once. `save()` checks all else anyhow: asked here as well, the database would be asked twice."""
+    try:
+        row.clean_fields()
+    except ValidationError as error:
+        errors = error.update_error_dict({})
+        try:
+            row.clean()
+        except ValidationError as more:
+            errors = more.update_error_dict(errors)
+        raise ValidationError(errors) from error
 
 
 class AdvisedError(ValidationError):
@@ -106,9 +126,6 @@ def _field_error(field: str, message: str, code: str) -> ValidationError:
     return ValidationError({field: ValidationError(message, code=code)})
 
 
-Found = Iterator[tuple[str, ValidationError]]
-
-
 def _check_texts(row: "ScheduledTask") -> Found:
     for field in _TEXTS:
         value = getattr(row, field)
@@ -123,7 +140,9 @@ def _check_name(row: "ScheduledTask") -> Found:
         return
     if not registry.storable(row.name):
         return
-    others = type(row).objects.exclude(pk=row.pk).filter(name_key=row.name.lower())
+    if not row._state.adding and not row.is_changed("name"):
+        return  # it is unique already: no need to ask
+    others = type(row).objects.exclude(pk=row.pk).filter(name_key=Lower(Value(row.name)))
     if others.exists():
         message = _("Another scheduled task has this name (upper and lower case are the same).")
         yield "name", ValidationError(message, code="unique")
@@ -142,25 +161,7 @@ def _check_task(row: "ScheduledTask") -> Found:
 
 
 def _check_arguments(row: "ScheduledTask") -> Found:
-    shapes: tuple[tuple[str, Any, str], ...] = (
-        ("args", list, _("Give a JSON list, for example [1, 2].")),
-        ("kwargs", dict, _('Give a JSON object, for example {"region": "eu"}.')),
-    )
-    fits = True
-    for field, shape, message in shapes:
-        value = getattr(row, field)
-        if not isinstance(value, shape):
-            yield field, ValidationError(message, code="wrong_shape")
-            fits = False
-    for wrong in registry.argument_problems(row.args, row.kwargs) if fits else ():
-        yield wrong.field, ValidationError(wrong.sentence, code=wrong.code)
-        fits = False
-    if fits and isinstance(row.task, str):
-        problem = registry.binding_error(row.task, row.args, row.kwargs)
-        if problem:
-            field = "kwargs" if row.kwargs else "args"
-            message = _("These arguments do not fit the task: %(problem)s.")
-            yield field, ValidationError(message % {"problem": problem}, code="arguments")
+    yield from check_arguments(row.task, row.args, row.kwargs)
 
 
 def _check_moments(row: "ScheduledTask") -> Found:
@@ -223,11 +224,11 @@ def _check_timezone(row: "ScheduledTask") -> Found:
         yield error.field, schedule_error(error, row)
 
 
-def _next_slot(row: "ScheduledTask") -> Found:
+def _next_slot(row: "ScheduledTask", now: datetime | None) -> Found:
     """A schedule that is enabled and new, re-enabled or re-timed must have a slot to come."""
     if not row.enabled or not _is_retimed(row):
         return
-    now = database_now()
+    now = now or database_now()
     if row.window().next_after(now) is None:
         yield _no_slot_error(row, now)
     elif row.max_runs is not None and row.slots_used >= row.max_runs:
@@ -236,8 +237,7 @@ def _next_slot(row: "ScheduledTask") -> Found:
 
 
 def _is_retimed(row: "ScheduledTask") -> bool:
-    stored = row._stored
-    return row._state.adding or stored is None or any(stored[f] != getattr(row, f) for f in RULE)
+    return row._state.adding or any(map(row.is_changed, RULE))
 
 
 def _no_slot_error(row: "ScheduledTask", now: datetime) -> tuple[str, ValidationError]:

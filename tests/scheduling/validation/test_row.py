@@ -7,9 +7,9 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from scheduling.database import database_now
-from scheduling.edits import validation
 from scheduling.models import ScheduledTask
 from scheduling.schedules import ScheduleError
+from scheduling.validation import row as validation
 
 pytestmark = pytest.mark.django_db
 

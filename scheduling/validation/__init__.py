@@ -1,0 +1,55 @@
+"""What may be saved, and the columns of a scheduled task by what it means to change them."""
+
+from scheduling.validation.arguments import check_arguments
+from scheduling.validation.columns import (
+    DECIDING,
+    JSON,
+    KEPT,
+    OTHERS,
+    RULE,
+    TIMING,
+    differing,
+    is_edit,
+    is_expression,
+    is_same,
+    snapshot,
+    stored_form,
+    with_tied,
+)
+from scheduling.validation.row import (
+    KIND_FIELDS,
+    AdvisedError,
+    check_values,
+    clean,
+    in_words,
+    interval_of,
+    schedule_error,
+    unknown_kind,
+    whole_seconds,
+)
+
+__all__ = [
+    "DECIDING",
+    "JSON",
+    "KEPT",
+    "KIND_FIELDS",
+    "OTHERS",
+    "RULE",
+    "TIMING",
+    "AdvisedError",
+    "check_arguments",
+    "check_values",
+    "clean",
+    "differing",
+    "in_words",
+    "interval_of",
+    "is_edit",
+    "is_expression",
+    "is_same",
+    "schedule_error",
+    "snapshot",
+    "stored_form",
+    "unknown_kind",
+    "whole_seconds",
+    "with_tied",
+]
