@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
@@ -22,6 +22,7 @@ from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy
 from scheduling.models.queryset import ScheduledTaskQuerySet
 from scheduling.models.state import State
 from scheduling.schedules import Cron, Interval, OneTime, Schedule, policies
+from scheduling.schedules.zones import utc
 from scheduling.stop import Stop
 from scheduling.validation import DECIDING, OTHERS
 
@@ -47,6 +48,16 @@ def _choice(label: Any, choices: type[models.TextChoices], default: str, help_te
         db_default=default,
         help_text=help_text,
     )
+
+
+def _whole(start: datetime | None) -> datetime | None:
+    """The first whole second from `start` on: the first slot of an interval that starts then."""
+    if start is None or start.microsecond == 0 or utc(start, "starts_at") >= _LAST_SECOND:
+        return start
+    return utc(start).replace(microsecond=0) + timedelta(seconds=1)
+
+
+_LAST_SECOND = datetime.max.replace(microsecond=0, tzinfo=UTC)
 
 
 class ScheduledTask(models.Model):
@@ -389,7 +400,7 @@ class ScheduledTask(models.Model):
         if self.kind == Kind.CRON:
             return Cron(self.cron_expression, self.timezone)
         if self.kind == Kind.INTERVAL:
-            anchor = (self.starts_at or self.created_at).replace(microsecond=0)
+            anchor = _whole(self.starts_at) or self.created_at.replace(microsecond=0)
             return Interval(validation.interval_of(self.interval_seconds), anchor)
         if self.kind == Kind.ONE_TIME:
             return OneTime(cast(datetime, self.run_at))

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -206,6 +207,22 @@ def test_resuming_starts_from_now_and_owes_nothing():
 def test_a_starts_at_is_itself_a_slot():
     start = LATER.replace(second=7)
     assert interval(60, starts_at=start).upcoming(2) == [start, start + timedelta(seconds=60)]
+
+
+@pytest.mark.parametrize("microsecond", [1, 500_000, 999_999])
+@pytest.mark.parametrize("every", [1, 60, 86400])
+def test_a_start_within_a_second_has_its_first_slot_at_the_end_of_it(microsecond, every):
+    start = LATER.replace(second=7)
+    task = interval(every, starts_at=start + timedelta(microseconds=microsecond))
+    first = start + timedelta(seconds=1)
+    assert task.upcoming(2) == [first, first + timedelta(seconds=every)]
+    assert task.next_run_at == first
+
+
+def test_a_start_within_a_second_is_meant_in_utc_across_a_change_of_the_clock():
+    start = datetime(2027, 3, 28, 1, 59, 59, 500_000, tzinfo=ZoneInfo("Europe/Berlin"))
+    task = interval(60, starts_at=start)
+    assert task.upcoming(1) == [datetime(2027, 3, 28, 1, 0, tzinfo=UTC)]
 
 
 def test_an_ends_at_is_itself_a_slot():
