@@ -69,11 +69,16 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         return self.evaluated(now).filter(unplanned, ~is_everything_paused())
 
     def distrust(self) -> int:
-        """Forget next slots that lie outside the calendar (raw SQL), so that they are computed:
-        the due rows are found by them."""
-        outside = Q(next_run_at__lt=_FIRST_MOMENT) | Q(next_run_at__gte=_LAST_MOMENT)
-        ids = free(self.filter(outside, enabled=True))
-        return self.filter(pk__in=ids).keep(next_run_at=None) if ids else 0
+        """Forget next slots that no rule has, so that they are computed: outside the calendar,
+        before the schedule starts or after it ends. Raw SQL makes them; the due rows are found by
+        them, so that one that lies ahead would hide for as long that the schedule is over."""
+        calendar = Q(next_run_at__lt=_FIRST_MOMENT) | Q(next_run_at__gte=_LAST_MOMENT)
+        window = Q(next_run_at__lt=F("starts_at")) | Q(next_run_at__gt=F("ends_at"))
+        outside = self.filter(calendar | window, enabled=True)
+        if not outside.exists():  # looked for without a lock
+            return 0
+        ids = free(outside)
+        return outside.filter(pk__in=ids).keep(next_run_at=None) if ids else 0
 
     def resumable(self, now: datetime) -> "ScheduledTaskQuerySet":
         return self.filter(where(State.PAUSED), paused_until__lte=now)

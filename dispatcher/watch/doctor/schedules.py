@@ -1,7 +1,7 @@
 """The schedules and their runs: what is held, set aside, failing, or waits too long."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Min, Q
 
@@ -12,6 +12,8 @@ from scheduling.models import ScheduledTask, State
 from scheduling.models.state import where
 from scheduling.stop import current_stop
 from scheduling.words import duration_text, state_reason_text
+
+CENTURY = timedelta(days=36_525)
 
 
 def check_stop(now: datetime) -> Iterator[Finding]:
@@ -50,6 +52,20 @@ def check_set_aside(now: datetime) -> Iterator[Finding]:
         yield Finding("set_aside", f"In all {found.count()} scheduled tasks are set aside.")
 
 
+def check_never(now: datetime) -> Iterator[Finding]:
+    """Schedules that no one living will see run: a slip in `starts_at`, mostly by SQL."""
+    rows = ScheduledTask.objects.evaluated(now).filter(next_run_at__gt=now + CENTURY)
+    found = list(rows.order_by("pk").values_list("name", "next_run_at")[: SHOWN + 1])
+    for name, slot in found[:SHOWN]:
+        yield Finding(
+            "never_runs",
+            f"Scheduled task “{name}” is enabled and its next slot is in the year {slot:%Y}. "
+            "Correct its start, or disable it.",
+        )
+    if len(found) > SHOWN:
+        yield Finding("never_runs", f"In all {rows.count()} scheduled tasks never run.")
+
+
 def _sentence(text: str) -> str:
     if not text:
         return "no reason is recorded."
@@ -71,4 +87,4 @@ def check_failing(now: datetime) -> Iterator[Finding]:
         )
 
 
-CHECKS = (check_stop, check_backlog, check_set_aside, check_failing)
+CHECKS = (check_stop, check_backlog, check_set_aside, check_never, check_failing)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -261,6 +261,20 @@ def test_the_isolation_level_is_wrong():
         assert "READ COMMITTED" in found()["isolation"]
     finally:
         connection.close()
+
+
+def test_a_schedule_that_nobody_will_see_run():
+    job("never")
+    job("some day", starts_at=database_now() + timedelta(days=99 * 365))
+    assert found() == {}
+    ScheduledTask.objects.filter(name="never").keep(
+        starts_at=datetime(9999, 1, 1, tzinfo=UTC), next_run_at=datetime(9999, 1, 1, tzinfo=UTC)
+    )
+    told = found()["never_runs"]
+    assert "“never”" in told
+    assert "9999" in told
+    ScheduledTask.objects.filter(name="never").keep(enabled=False)
+    assert found() == {}
 
 
 def test_mails_to_owners_are_only_printed(settings):
