@@ -37,12 +37,12 @@ class SurvivesRestart(_Consumer):
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
         """As Celery's, which would log the body and the secrets in it."""
         if not self._refuse(message, exc):
-            super().on_invalid_task(body, message, exc)  # type: ignore[misc]  # a mixin
+            super().on_invalid_task(body, message, exc)  # a mixin
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """As Celery's, which tells nobody, so that the run would be sent again for ever."""
         if not self._refuse(message, exc):
-            super().on_decode_error(message, exc)  # type: ignore[misc]  # a mixin
+            super().on_decode_error(message, exc)  # a mixin
 
     def _refuse(self, message: Any, exc: Exception) -> bool:
         """Drop the message of a run, and let the listeners of `task_rejected` end the run; whether

@@ -52,7 +52,7 @@ class SeesEnds(_Request):
         never be free again."""
         super().__init_subclass__(**options)
         if "on_success" in vars(cls):
-            cls.on_success = _telling_errors(cls.on_success)  # type: ignore[attr-defined]
+            cls.on_success = _telling_errors(cls.on_success)  # type: ignore[method-assign]
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)
