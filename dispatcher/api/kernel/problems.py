@@ -130,6 +130,7 @@ def _of_database(error: OperationalError | InterfaceError) -> exceptions.APIExce
 class Invalid(exceptions.ValidationError):
     """What `clean()` says. `suggestions`: by field, what was probably meant."""
 
+    default_code = "validation_error"
     suggestions: Mapping[str, list[Suggested]] = {}
 
 

@@ -8,7 +8,12 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
-from dispatcher.api.kernel.described_problems import ALWAYS, ProblemSerializer, name_of
+from dispatcher.api.kernel.described_problems import (
+    ALWAYS,
+    FieldErrorSerializer,
+    ProblemSerializer,
+    name_of,
+)
 from dispatcher.api.kernel.filters import MAY_BE_EMPTY
 from dispatcher.api.kernel.strict import Strict
 
@@ -131,7 +136,7 @@ class Schema(AutoSchema):
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)
         if direction == "request":
             schema["additionalProperties"] = False if isinstance(serializer, Strict) else {}
-        elif not isinstance(serializer, ProblemSerializer):
+        elif not isinstance(serializer, (ProblemSerializer, FieldErrorSerializer)):
             schema["required"] = sorted(schema.get("properties", {}))
         return schema
 

@@ -94,7 +94,7 @@ def test_a_connection_that_died_between_two_runs_is_replaced(stack: Stack) -> No
 def test_a_connection_that_died_between_two_tasks_that_are_no_runs_is_replaced(
     stack: Stack,
 ) -> None:
-    """`install` keeps connections open between all tasks of the project, not only ours."""
+    """Nor does a task of the project meet a dead one, whether it keeps its connections or not."""
     with (
         cuttable_database(stack) as proxy,
         another_worker(stack, concurrency=1, env={"DATABASE_URL": proxy.url}),

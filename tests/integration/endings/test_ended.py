@@ -103,16 +103,6 @@ def test_a_soft_limit_that_the_task_handles_ends_well(stack: Stack) -> None:
     assert (run.status, run.result) == ("succeeded", "tidied up")
 
 
-@on_prefork
-def test_the_database_connection_of_a_pool_child_is_kept_between_runs(stack: Stack) -> None:
-    sessions = [end_of(stack, run_task(tasks.database_session)) for _ in range(8)]
-
-    if sessions[0].result is None:
-        pytest.skip("SQLite has no sessions")
-    by_child = {(run.pid, run.result) for run in sessions}
-    assert len(by_child) == len({run.pid for run in sessions})
-
-
 # Fails --------------------------------------------------------------------------------------------
 
 

@@ -127,10 +127,12 @@ def test_sys_exit_under_solo_is_lost_and_the_worker_ends_or_works_on(stack: Stac
 
 
 @on_prefork
-def test_memory_error_fails_the_run_although_it_ends_the_worker(stack: Stack) -> None:
+def test_memory_error_fails_the_run_and_takes_no_other_along(stack: Stack) -> None:
     with another_worker(stack) as worker:
         run = end_of(stack, run_now(definition(tasks.out_of_memory, queue="other")))
-        worker.wait()
+        after = end_of(stack, run_now(definition(tasks.ok, queue="other")))
+        assert worker.running
+    assert after.status == "succeeded"
 
     assert (run.status, run.reason) == ("failed", "exception")
     assert run.exception.startswith("MemoryError")
