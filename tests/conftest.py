@@ -39,9 +39,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _others(items: list[pytest.Item], n: int) -> set[pytest.Item]:
-    """All but the tests of one file in n, of others each day: TEST_SHARE=2 in a leg of .ci/run."""
+    """All but the tests of one file in n, of others each day: TEST_SHARE=2 in a leg of .ci/run.
+    TEST_DAY=1 chooses as tomorrow would: two legs share the files between them."""
     files = sorted({item.path for item in items})
-    chosen = set(files[date.today().toordinal() % n :: n])
+    day = date.today().toordinal() + int(os.environ.get("TEST_DAY", "0"))
+    chosen = set(files[day % n :: n])
     return {item for item in items if item.path not in chosen}
 
 
