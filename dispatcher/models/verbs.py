@@ -6,17 +6,18 @@ stopped by the database, because of another writer, is tried again: its conditio
 """
 
 from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import models, transaction
 from django.db.models import Case, F, Value, When
-from django.db.models.functions import Coalesce, Concat, Greatest, Right
+from django.db.models.functions import Coalesce, Greatest
 
 from dispatcher import conf
 from dispatcher.models.claim import Claim, may_start, place_held
+from dispatcher.models.ends import RELEASED, End, logged
 from dispatcher.models.questions import TaskRunQuestions
 from dispatcher.models.statements import Built, Slot, execute
 from dispatcher.models.status import WAITING, Status
@@ -27,47 +28,14 @@ if TYPE_CHECKING:
     from dispatcher.models.run import TaskRun
 
 
-@dataclass(frozen=True)
-class End:
-    """How an attempt ended: a status, its reason, and what is kept of it."""
-
-    status: str
-    reason: str = ""
-    reason_params: dict[str, Any] | None = None
-    result: Any = None
-    exception: str = ""
-    traceback: str = ""
-    log: str = ""
-
-    def columns(self) -> dict[str, Any]:
-        return {
-            "status": self.status,
-            "reason": self.reason,
-            "reason_params": self.reason_params or {},
-            "result": self.result,
-            "exception": self.exception,
-            "traceback": self.traceback,
-        }
-
-
 #: The state of a run whose message is in the broker.
 _PUBLISHED = Case(
     When(status=Status.RETRYING, then=Value(Status.RETRYING)), default=Value(Status.PUBLISHED)
 )
 
 
-def _logged(text: Any) -> dict[str, Any]:
-    """The log with these lines at its end: the tries of `self.retry` are one attempt."""
-    lines = text if isinstance(text, Slot) else Value(text)
-    whole = Concat("log", lines, output_field=models.TextField())
-    return {"log": Right(whole, conf.RUN_LOG_KIB.value * 1024)} if text else {}
-
-
 #: The columns that a claim names otherwise.
 _CLAIMED = {"run_id": "id"}
-
-#: What every end clears.
-RELEASED: dict[str, Any] = {"publish_at": None, "lease_until": None, "holds": None, "waits": None}
 
 
 # django-stubs reads the type of rows from the bases named here only.
@@ -163,10 +131,10 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
     def _end(self, slots: dict[str, Any], is_logged: bool, held: dict[str, Any]) -> Built:
         rows = self.filter(pk=slots["id"], token=slots["token"], **held)
         columns = {name: slots[name] for name in End("").columns()}
-        logged = _logged(slots["log"]) if is_logged else {}
+        lines = logged(slots["log"]) if is_logged else {}
         return rows.filter(status__in=(Status.RUNNING, Status.LOST)), {
             **columns,
-            **logged,
+            **lines,
             **RELEASED,
             "finished_at": DatabaseNow(),
         }
@@ -194,7 +162,7 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
                 reason=reason,
                 exception=exception,
                 next_try=next_try,
-                **_logged(log),
+                **logged(log),
                 lease_until=None,
                 start_at=start_at,
                 publish_at=start_at + UNSTARTED_GRACE,

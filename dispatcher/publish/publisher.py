@@ -8,20 +8,19 @@ sent again; the gate lets only one of two messages start.
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import UUID
 
 from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
 from celery.app import app_or_default
 from django.db import OperationalError, transaction
 from kombu import Producer
-from kombu.utils import json as message_json
 
-from dispatcher.models import Status, TaskRun
+from dispatcher.models import TaskRun
 from dispatcher.models.times import HORIZON, PUBLISH_LEASE
 from dispatcher.models.verbs import TaskRunQuerySet
-from dispatcher.publish import groups, in_process, pool, refusals
+from dispatcher.publish import groups, in_process, messages, pool, refusals
 from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT, is_of_one_queue
 from scheduling.database import (
     INTERRUPTIONS,
@@ -30,10 +29,9 @@ from scheduling.database import (
     free,
     is_contention,
     locked,
-    own_connection,
     retry_contention,
 )
-from scheduling.registry.routing import GuardedRouter, RouteError
+from scheduling.registry.routing import RouteError
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +123,7 @@ def _send(app: Celery, runs: list[TaskRun], now: datetime, sent: list[TaskRun]) 
     only that."""
     with pool.producers(app).acquire(block=True, timeout=POOL_TIMEOUT) as producer:
         producer.channel  # noqa: B018  # connects: what is raised until here is of the broker
-        if takes_batches(producer) and _send_together(app, producer, runs, now, sent):
+        if messages.takes_batches(producer) and _send_together(app, producer, runs, now, sent):
             return
         for queue, waiting in groups.by_queue(runs).items():
             _send_to(app, producer, queue, waiting, now, sent)
@@ -140,7 +138,7 @@ def _send_together(
         queues = groups.bound_queues(app, producer, runs)
         with producer.batch(max_size=BATCH):  # type: ignore[attr-defined]  # as below
             for run in runs:
-                send(app, producer, run, now, queues.get(run.queue))
+                messages.send(app, producer, run, now, queues.get(run.queue))
     except BROKER_ERRORS as error:
         if not is_of_one_queue(error):
             raise
@@ -186,7 +184,7 @@ def _send_each(
 ) -> None:
     for run in runs:
         try:
-            send(app, producer, run, now, queue)
+            messages.send(app, producer, run, now, queue)
             sent.append(run)
         except (*BROKER_ERRORS, *INTERRUPTIONS):
             raise
@@ -195,90 +193,6 @@ def _send_each(
                 refusals.refuse(run, f"{type(error).__name__}: {error}")
             else:
                 refusals.leave(run.queue, [run], error)
-
-
-def takes_batches(producer: Producer) -> bool:
-    """True on Redis and Valkey, where one round trip carries many messages."""
-    return bool(getattr(producer, "supports_batch_publish", False))  # newer than the stubs
-
-
-def send(
-    app: Celery, producer: Producer, run: TaskRun, now: datetime, queue: Any | None = None
-) -> None:
-    """One message. Each publish has a new message id: a worker discards an id that it saw
-    expire or be revoked; the run's identity is in the headers. `queue`: the run's, bound."""
-    eta = run.start_at if run.start_at > now else None
-    queue = queue or run.queue or None
-    try:
-        _send_task(app, producer, run, queue, eta)
-    except ValueError:
-        # Quorum queues cannot be given an eta less than a second ahead: rather late than early.
-        if eta is None or eta > now + timedelta(seconds=3):
-            raise
-        _send_task(app, producer, run, queue, now + timedelta(seconds=3))
-
-
-def _send_task(
-    app: Celery, producer: Producer, run: TaskRun, queue: Any, eta: datetime | None
-) -> None:
-    with own_connection.set_aside():  # routes and receivers are the project's
-        _call_send_task(app, producer, run, queue, eta)
-
-
-def _call_send_task(
-    app: Celery, producer: Producer, run: TaskRun, queue: Any, eta: datetime | None
-) -> None:
-    content = _content_of(run)
-    app.send_task(
-        content.task,
-        content.args,
-        content.kwargs,
-        task_id=str(uuid4()),
-        producer=producer,
-        router=GuardedRouter(app.amqp.router),  # type: ignore[arg-type]  # it needs `route` only
-        retry=False,
-        eta=eta,
-        expires=None,
-        queue=queue,
-        priority=_broker_priority(run.priority, producer),
-        time_limit=run.time_limit,
-        soft_time_limit=run.soft_time_limit,
-        retries=content.retries,
-        headers={"run_id": str(run.pk), "attempt": run.attempt} | content.tries,
-        ignore_result=True,
-        add_to_parent=False,
-        argsrepr="",
-        kwargsrepr="",
-    )
-
-
-class Content(NamedTuple):
-    """What a message carries beside whose it is."""
-
-    task: str
-    args: list[Any]
-    kwargs: dict[str, Any]
-    retries: int
-    tries: dict[str, int]
-
-
-def _content_of(run: TaskRun) -> Content:
-    """The run's own; of its own next try what that carried when the task sent it."""
-    if run.status != Status.RETRYING or run.token is None:
-        return Content(run.task, run.args, run.kwargs, 0, {})
-    tries = {"tries": run.retries + 1}
-    kept = run.next_try
-    if not kept:
-        return Content(run.task, run.args, run.kwargs, run.retries + 1, tries)
-    args, kwargs = message_json.loads(kept["arguments"])
-    return Content(kept["task"], args, kwargs, kept["retries"], tries)
-
-
-def _broker_priority(priority: int | None, producer: Producer) -> int | None:
-    """9 is first here and on RabbitMQ; on Redis 0 is."""
-    if priority is None or not takes_batches(producer):
-        return priority
-    return 9 - priority
 
 
 # Mark ---------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from django.db.models import Q, Subquery
 
 from dispatcher import signals
 from dispatcher.models import Status, TaskRun, Tick, Worker
+from dispatcher.models.ends import End
 from dispatcher.models.times import PUBLISH_LEASE, RESCUE_CEILING, UNSTARTED_GRACE
-from dispatcher.models.verbs import End, TaskRunQuerySet
+from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.plan import misfire
 from dispatcher.publish import publisher
 from dispatcher.publish.broker import messages_ready

@@ -23,7 +23,7 @@ from django.db import connection
 from kombu.exceptions import DecodeError
 
 from dispatcher.models import Status
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.publish import broker
 from dispatcher.worker import connections, next_try, record, run_log
 from dispatcher.worker.gate import WORKER_ID, attempt_of, run_id_of

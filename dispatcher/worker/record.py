@@ -17,8 +17,8 @@ from uuid import UUID
 from django.db import connection
 
 from dispatcher.models import RunAttempt, Status, TaskRun
+from dispatcher.models.ends import End
 from dispatcher.models.status import WAITING
-from dispatcher.models.verbs import End
 from dispatcher.plan.new_runs import publish_time
 from dispatcher.publish import publisher
 from dispatcher.signals import announce as announce  # for those who record an end elsewhere

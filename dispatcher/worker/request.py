@@ -10,7 +10,7 @@ from celery.worker.request import Request
 from django.db import connection
 
 from dispatcher.models import Status, TaskRun
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.signals import announce
 from dispatcher.worker import holding, overlap, record
 from dispatcher.worker.gate import attempt_of, run_id_of, tries_of

@@ -16,15 +16,17 @@ from scheduling.validation.columns import (
     stored_form,
     with_tied,
 )
-from scheduling.validation.row import (
-    KIND_FIELDS,
+from scheduling.validation.errors import (
     AdvisedError,
-    check_values,
-    clean,
     in_words,
-    interval_of,
     schedule_error,
     unknown_kind,
+)
+from scheduling.validation.row import (
+    KIND_FIELDS,
+    check_values,
+    clean,
+    interval_of,
     whole_seconds,
 )
 

@@ -14,11 +14,10 @@ from django.utils.translation import gettext_lazy
 
 from scheduling import registry
 from scheduling.database import database_now
-from scheduling.schedules import ScheduleError, ScheduleWarning
-from scheduling.schedules.advice import Suggestion
-from scheduling.schedules.errors import with_advice
+from scheduling.schedules import ScheduleError
 from scheduling.validation.arguments import Found, check_arguments
 from scheduling.validation.columns import RULE
+from scheduling.validation.errors import schedule_error
 
 if TYPE_CHECKING:
     from scheduling.models import ScheduledTask
@@ -64,35 +63,6 @@ def check_values(row: "ScheduledTask") -> None:
         except ValidationError as more:
             errors = more.update_error_dict(errors)
         raise ValidationError(errors) from error
-
-
-class AdvisedError(ValidationError):
-    """The error of a schedule value, with what it probably meant in a row of this rule."""
-
-    suggestions: tuple[Suggestion, ...] = ()
-    expression = ""
-    timezone = ""
-
-
-def schedule_error(error: ScheduleError, row: "ScheduledTask | None" = None) -> ValidationError:
-    """The error of a schedule value, in the language of the reader."""
-    found = AdvisedError(in_words(error), code=error.code)
-    if row is not None and error.suggestions:
-        found.suggestions = error.suggestions
-        found.expression, found.timezone = row.cron_expression, row.timezone
-    return found
-
-
-def in_words(problem: ScheduleError | ScheduleWarning) -> str:
-    """Its message in the language of the reader, who also reads the name of the cron field."""
-    params = with_advice(problem, problem.suggestions, _) if problem.suggestions else problem.params
-    if part := params.get("part"):
-        params = params | {"part": _(part)}
-    return _(problem.message_template) % params
-
-
-def unknown_kind(kind: Any) -> ScheduleError:
-    return ScheduleError("unknown_kind", "kind", text=str(kind)[:60])
 
 
 def interval_of(seconds: Any) -> timedelta:

@@ -23,6 +23,7 @@ MODULES = (
     "dispatcher/plan/planner.py",
     "dispatcher/plan/misfire.py",
     "dispatcher/publish/publisher.py",
+    "dispatcher/publish/messages.py",
     "dispatcher/tick.py",
     "dispatcher/follow_edits.py",
     "dispatcher/worker/gate.py",
@@ -33,6 +34,7 @@ MODULES = (
     "dispatcher/upkeep/rescue.py",
     "dispatcher/models/claim.py",
     "dispatcher/models/questions.py",
+    "dispatcher/models/ends.py",
     "dispatcher/models/verbs.py",
     "dispatcher/models/bulk.py",
     "scheduling/edits/transaction.py",
@@ -42,7 +44,11 @@ MODULES = (
 )
 
 #: Tried too. Most of what the scenarios pass by in it are refusals, before anything is done.
-ALSO = ("dispatcher/runs.py",)
+ALSO = (
+    "dispatcher/runs/asked_for.py",
+    "dispatcher/runs/backfilling.py",
+    "dispatcher/runs/cancelling.py",
+)
 
 COUNTED = frozenset(str(ROOT / name) for name in MODULES)
 FILES = COUNTED | {str(ROOT / name) for name in ALSO}

@@ -16,7 +16,7 @@ from celery.app.trace import trace_task
 from django.db import OperationalError, connection
 
 from dispatcher.models import Status
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.worker import celery_signals, gate, record
 from dispatcher.worker.gate import Vetoed
 from tests.crash import broker, tasks

@@ -12,7 +12,7 @@ from django.db.utils import InterfaceError, ProgrammingError
 
 from dispatcher.models import TaskRun, Tick, bulk
 from dispatcher.plan import planner
-from dispatcher.publish import publisher
+from dispatcher.publish import messages, publisher
 from dispatcher.tick import tick
 from scheduling import registry
 from scheduling.database import blames_row, database_now
@@ -179,9 +179,9 @@ def test_a_time_limit_that_strikes_the_publisher_fails_no_run(monkeypatch, toget
     def strike(*args):
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(publisher, "send", strike)
+    monkeypatch.setattr(messages, "send", strike)
     if not together:
-        monkeypatch.setattr(publisher, "takes_batches", lambda producer: False)
+        monkeypatch.setattr(messages, "takes_batches", lambda producer: False)
     with pytest.raises(SoftTimeLimitExceeded):
         publisher.publish(publisher.take(TaskRun.objects.publishable(now)), now)
     run.refresh_from_db()

@@ -6,7 +6,7 @@ from celery.app import app_or_default
 from dispatcher import run_now, run_task
 from dispatcher.models import TaskRun
 from dispatcher.tick import tick
-from dispatcher.watch.doctor import examine, machinery
+from dispatcher.watch.doctor import examine, machinery, needs
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.dispatcher.rows import ADD, OK, job
@@ -111,4 +111,4 @@ def test_its_queues_are_those_of_the_arguments(route):
     job(task=ADD, args=[1], kwargs={"b": 2})
     job(task=ADD, args=[2], kwargs={"b": 3})
     job(task=OK)
-    assert {"region-1-2", "region-2-3", "celery"} <= machinery.used_queues()
+    assert {"region-1-2", "region-2-3", "celery"} <= needs.used_queues()

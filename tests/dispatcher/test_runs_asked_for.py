@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 import dispatcher
 from dispatcher import runs
 from dispatcher.models import Status, TaskRun
+from dispatcher.runs import backfilling
 from dispatcher.tick import tick
 from dispatcher.upkeep import rescue
 from scheduling.database import database_now
@@ -265,7 +266,7 @@ def test_the_slots_of_a_backfill_lie_in_the_time_of_the_schedule():
 
 @pytest.mark.django_db
 def test_a_backfill_makes_as_many_runs_as_its_limit_and_no_more(monkeypatch):
-    monkeypatch.setattr(runs, "BACKFILL_LIMIT", 3)
+    monkeypatch.setattr(backfilling, "BACKFILL_LIMIT", 3)
     task = hourly()
     assert len(dispatcher.backfill(task, START, START + 3 * HOUR)) == 3
     refusal = refused(lambda: dispatcher.backfill(task, START, START + 4 * HOUR))

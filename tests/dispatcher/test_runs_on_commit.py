@@ -9,7 +9,7 @@ from django.db import transaction
 import dispatcher
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.claim import Claim
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.worker import overlap
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask

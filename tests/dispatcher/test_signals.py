@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from dispatcher import run_finished
 from dispatcher.models import TaskRun
 from dispatcher.plan import planner
-from dispatcher.publish import publisher
+from dispatcher.publish import messages
 from dispatcher.tick import tick
 from dispatcher.upkeep.rescue import rescue
 from scheduling.database import database_now
@@ -122,7 +122,7 @@ def test_a_run_that_cannot_be_a_message(heard, now, sent_messages, monkeypatch):
         raise TypeError("not serialisable")
 
     row(now)
-    monkeypatch.setattr(publisher, "_send_task", refuse)
+    monkeypatch.setattr(messages, "_send_task", refuse)
     tick(now)
     assert sorted(heard) == ends()
     assert {reason for _, _, reason in heard} == {"not_publishable"}

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from dispatcher.models import Status, TaskRun, Tick
 from dispatcher.models.claim import Claim
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.runs import backfill, run_now
 from dispatcher.tick import tick
 from dispatcher.upkeep.rescue import rescue

@@ -7,7 +7,7 @@ from kombu import Connection
 
 from dispatcher import run_task
 from dispatcher.models import TaskRun
-from dispatcher.publish import publisher
+from dispatcher.publish import messages
 from project.celery import app
 from scheduling.database import database_now
 from tests.integration.harness import Stack
@@ -20,7 +20,7 @@ def send(valkey: Valkey, runs: list[TaskRun]) -> None:
     with Connection(valkey.url) as connection:
         producer = app.amqp.Producer(connection)
         for run in runs:
-            publisher.send(app, producer, run, database_now())
+            messages.send(app, producer, run, database_now())
 
 
 def held_run(key: str, seconds: float) -> TaskRun:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db import DatabaseError, InterfaceError
 
-from dispatcher.watch.doctor import installed, machinery, schedules, setting_up
+from dispatcher.watch.doctor import installed, machinery, needs, schedules, setting_up
 from dispatcher.watch.doctor.finding import Finding
 from scheduling.database import database_now
 
@@ -17,6 +17,7 @@ __all__ = ["Finding", "examine"]
 CHECKS: tuple[Callable[[datetime], Iterator[Finding]], ...] = (
     *setting_up.CHECKS,
     *machinery.CHECKS,
+    *needs.CHECKS,
     *schedules.CHECKS,
     installed.check_recommended,
 )

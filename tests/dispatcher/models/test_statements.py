@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from dispatcher.models import TaskRun, statements
-from dispatcher.models.verbs import Claim, End
+from dispatcher.models.claim import Claim
+from dispatcher.models.ends import End
 from tests.dispatcher.models.test_verb_conditions import values
 from tests.dispatcher.worker.test_gate import make
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatcher.models import RunAttempt, Status, TaskRun
-from dispatcher.models.verbs import End, TaskRunQuerySet
+from dispatcher.models.ends import End
+from dispatcher.models.verbs import TaskRunQuerySet
 from scheduling.database import database_now
 from tests.dispatcher.rows import OK, job
 

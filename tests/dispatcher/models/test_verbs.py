@@ -9,7 +9,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 
 from dispatcher.models import RunAttempt, Status, TaskRun
 from dispatcher.models.claim import Claim
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 

@@ -8,7 +8,7 @@ import pytest
 import dispatcher
 from dispatcher import signals
 from dispatcher.models import Status, TaskRun
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.plan import misfire
 from dispatcher.publish import publisher
 from dispatcher.tick import tick

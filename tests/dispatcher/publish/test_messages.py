@@ -9,7 +9,7 @@ from celery._state import _task_stack
 from celery.app import app_or_default
 
 from dispatcher.models import TaskRun
-from dispatcher.publish import publisher
+from dispatcher.publish import messages, publisher
 from scheduling.database import database_now
 from tests.integration.tasks_app.tasks import ok
 
@@ -43,7 +43,7 @@ def message_of(sent_messages):
 def way(request, monkeypatch):
     """Both ways to the broker: on RabbitMQ there is the second only."""
     if request.param == "one by one":
-        monkeypatch.setattr(publisher, "takes_batches", lambda producer: False)
+        monkeypatch.setattr(messages, "takes_batches", lambda producer: False)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_an_eta_that_the_queue_does_not_take_is_put_off_never_brought_forward(
 ):
     """A mock: kombu refuses an eta less than a second ahead for a quorum queue, which Redis has
     none of."""
-    tried, send = [], publisher._send_task
+    tried, send = [], messages._send_task
 
     def refuse_the_near(app, producer, run, queue, eta):
         tried.append(eta)
@@ -170,7 +170,7 @@ def test_an_eta_that_the_queue_does_not_take_is_put_off_never_brought_forward(
             raise ValueError("Countdown must be at least 1 s")
         send(app, producer, run, queue, eta)
 
-    monkeypatch.setattr(publisher, "_send_task", refuse_the_near)
+    monkeypatch.setattr(messages, "_send_task", refuse_the_near)
     run = due_run(start_at=NOW + S / 2)
     assert publisher.publish([run], NOW) == 1
     assert tried == [run.start_at, NOW + 3 * S]
@@ -186,7 +186,7 @@ def test_a_message_that_cannot_be_made_for_another_reason_is_not_sent_ahead_of_i
         raise ValueError("not a message")
 
     tried, run = [], due_run(start_at=NOW + 60 * S)
-    monkeypatch.setattr(publisher, "_send_task", refuse)
+    monkeypatch.setattr(messages, "_send_task", refuse)
     assert publisher.publish([run], NOW) == 0
     assert set(tried) == {run.start_at}
     run.refresh_from_db()

@@ -6,7 +6,7 @@ import pytest
 from amqp.exceptions import RecoverableConnectionError, UnexpectedFrame
 
 from dispatcher.models import Status, TaskRun
-from dispatcher.publish import publisher
+from dispatcher.publish import messages, publisher
 from scheduling.database import database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,7 +110,7 @@ def test_a_run_that_cannot_be_a_message_fails_and_the_others_are_sent(sent_messa
 
 @pytest.mark.parametrize("error", [ConnectionResetError, RecoverableConnectionError])
 def test_a_pooled_connection_that_died_is_replaced(sent_messages, monkeypatch, error):
-    run, real, calls = make_run(), publisher.send, []
+    run, real, calls = make_run(), messages.send, []
 
     def send(*args):  # a mock: no broker closes a connection just when it is asked to
         calls.append(args)
@@ -118,7 +118,7 @@ def test_a_pooled_connection_that_died_is_replaced(sent_messages, monkeypatch, e
             raise error("gone")
         real(*args)
 
-    monkeypatch.setattr(publisher, "send", send)
+    monkeypatch.setattr(messages, "send", send)
     assert publish_due() == 1
     assert [m["headers"]["run_id"] for m in sent_messages()] == [str(run.pk)]
 
@@ -129,7 +129,7 @@ def test_a_broker_error_of_any_kind_fails_no_run(sent_messages, monkeypatch):
     def send(*args):
         raise UnexpectedFrame("of another conversation")
 
-    monkeypatch.setattr(publisher, "send", send)
+    monkeypatch.setattr(messages, "send", send)
     with pytest.raises(publisher.BrokerAway, match="UnexpectedFrame"):
         publish_due()
     run.refresh_from_db()

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from dispatcher.models import TaskRun
 from dispatcher.models.verbs import TaskRunQuerySet
-from dispatcher.publish import publisher
+from dispatcher.publish import messages, publisher
 from scheduling.database import database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,14 +49,14 @@ def marked():
 def way(request, monkeypatch):
     """Both ways to the broker: on RabbitMQ there is the second only."""
     if request.param == "one by one":
-        monkeypatch.setattr(publisher, "takes_batches", lambda producer: False)
+        monkeypatch.setattr(messages, "takes_batches", lambda producer: False)
 
 
 @pytest.fixture
 def fails_at(monkeypatch):
     """The broker goes away when it is asked to take the n-th message: a mock, because no broker
     goes at a given message. Returns the numbers of the messages that it was asked to take."""
-    send, asked = publisher.send, []
+    send, asked = messages.send, []
 
     def install(number, error):
         def send_or_fail(*args):
@@ -65,7 +65,7 @@ def fails_at(monkeypatch):
                 raise error
             send(*args)
 
-        monkeypatch.setattr(publisher, "send", send_or_fail)
+        monkeypatch.setattr(messages, "send", send_or_fail)
         return asked
 
     return install
@@ -101,7 +101,7 @@ def test_one_by_one_the_messages_before_the_failure_are_not_sent_a_second_time(
     sent_messages, fails_at, monkeypatch
 ):
     """Also where the failure is that of a connection that had died."""
-    monkeypatch.setattr(publisher, "takes_batches", lambda producer: False)
+    monkeypatch.setattr(messages, "takes_batches", lambda producer: False)
     runs = due_runs(5)
     asked = fails_at(3, ConnectionResetError("gone"))
     with pytest.raises(publisher.BrokerAway, match="3 or more runs wait"):
@@ -129,7 +129,7 @@ def test_a_connection_that_is_found_dead_twice_is_a_broker_that_is_away(sent_mes
         asked.append(args)
         raise BrokenPipeError("gone")
 
-    monkeypatch.setattr(publisher, "send", send)
+    monkeypatch.setattr(messages, "send", send)
     due_runs(3)
     with pytest.raises(publisher.BrokerAway, match="BrokenPipeError"):
         publish_due()

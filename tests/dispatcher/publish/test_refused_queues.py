@@ -12,7 +12,7 @@ from dispatcher.models import TaskRun
 from dispatcher.publish import broker, publisher
 from dispatcher.tick import tick
 from dispatcher.upkeep import rescue
-from dispatcher.watch.doctor import machinery
+from dispatcher.watch.doctor import needs
 from scheduling.database import database_now
 from tests.dispatcher.rows import OK, job
 from tests.integration.harness import empty_broker
@@ -137,7 +137,7 @@ def test_doctor_names_a_queue_that_is_refused(redis):
     redis.set("taken", "x")
     job("a", queue="taken")
     job("b", queue="celery")
-    codes = {f.code: f.sentence for f in machinery.check_refused_queues(database_now())}
+    codes = {f.code: f.sentence for f in needs.check_refused_queues(database_now())}
     assert set(codes) == {"queue_refused"}
     assert "taken" in codes["queue_refused"]
 

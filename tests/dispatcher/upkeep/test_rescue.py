@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from dispatcher.models import Status, TaskRun, Tick
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.upkeep import rescue
 from dispatcher.worker import record
 from scheduling.database import database_now

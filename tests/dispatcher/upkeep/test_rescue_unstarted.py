@@ -7,7 +7,7 @@ import pytest
 from celery.app import app_or_default
 
 from dispatcher.models import TaskRun, Tick
-from dispatcher.publish import publisher
+from dispatcher.publish import messages, publisher
 from dispatcher.upkeep import rescue
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
@@ -229,7 +229,7 @@ def test_a_broker_that_goes_away_meanwhile_is_told_by_the_log(
         raise ConnectionRefusedError("gone")
 
     unstarted(now)
-    monkeypatch.setattr(publisher, "send", send)
+    monkeypatch.setattr(messages, "send", send)
     assert rescue.rescue(now).published == 0
     assert "broker_away" in {getattr(record, "action", "") for record in caplog.records}
 

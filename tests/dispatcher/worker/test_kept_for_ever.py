@@ -8,7 +8,7 @@ import pytest
 from django.db import DataError, OperationalError, connection
 
 from dispatcher.models import TaskRun
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.worker import record
 from scheduling.database import database_now
 from tests.dispatcher.rows import run_at

@@ -8,7 +8,7 @@ import pytest
 import dispatcher
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.claim import Claim
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.worker import gate, overlap, record
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask

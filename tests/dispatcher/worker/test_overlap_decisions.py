@@ -9,7 +9,8 @@ from django.db import transaction
 import dispatcher
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.claim import Claim
-from dispatcher.models.verbs import End, TaskRunQuerySet
+from dispatcher.models.ends import End
+from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.worker import gate, overlap, record
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask

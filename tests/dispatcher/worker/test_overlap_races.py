@@ -16,7 +16,8 @@ from django.db import transaction
 
 import dispatcher
 from dispatcher.models import Status, TaskRun, Tick
-from dispatcher.models.verbs import End, TaskRunQuerySet
+from dispatcher.models.ends import End
+from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.tick import tick
 from dispatcher.upkeep import rescue
 from dispatcher.worker import record

@@ -15,7 +15,7 @@ from django.db import OperationalError, connection, connections, transaction
 import dispatcher
 from dispatcher import run_finished
 from dispatcher.models import TaskRun
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.worker import celery_signals, gate, record
 from scheduling.database import own_connection, session
 from tests.dispatcher.models.test_verb_conditions import values

@@ -7,7 +7,7 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from dispatcher.models import Failing, Status, TaskRun
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.tick import rescue_pass
 from dispatcher.worker import pause_failing, record
 from scheduling.database import database_now

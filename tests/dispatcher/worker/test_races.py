@@ -7,7 +7,8 @@ import pytest
 
 import dispatcher
 from dispatcher.models import Status, TaskRun
-from dispatcher.models.verbs import End, TaskRunQuerySet
+from dispatcher.models.ends import End
+from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.signals import run_finished
 from dispatcher.worker import record
 from scheduling.models import ScheduledTask

@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from dispatcher import run_finished
 from dispatcher.models import RunAttempt, Status, TaskRun
-from dispatcher.models.verbs import End
+from dispatcher.models.ends import End
 from dispatcher.worker import record
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask

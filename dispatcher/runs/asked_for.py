@@ -1,9 +1,5 @@
-"""Runs that people and programs ask for: now, at a time, again, for slots of the past; and cancel.
+"""Run a scheduled task now, a task now or later, an ended run again."""
 
-Each commits its rows first and publishes on commit: in a transaction that rolls back nothing runs.
-"""
-
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -13,22 +9,15 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from dispatcher.models import Status, TaskRun, Trigger
+from dispatcher.models import TaskRun, Trigger
 from dispatcher.plan.new_runs import new_run, publish_time
 from dispatcher.publish import publisher
-from dispatcher.worker import overlap, record
 from scheduling import registry
-from scheduling.database import TRIES, database_now, retry_contention
+from scheduling.database import database_now, retry_contention
 from scheduling.database.after_commit import after_commit
 from scheduling.models import ScheduledTask, spoilt_rows
 from scheduling.schedules import ScheduleError
-from scheduling.schedules.policies import INSTANT
 from scheduling.validation import check_arguments, schedule_error
-
-logger = logging.getLogger(__name__)
-
-#: The most runs that one backfill makes.
-BACKFILL_LIMIT = 10_000
 
 
 def run_now(
@@ -44,9 +33,9 @@ def run_now(
     `ValidationError` names `args` or `kwargs` when they do not fit the task.
     """
     now = database_now()
-    run = _of(scheduled_task, Trigger.MANUAL, now, now, by, via)
+    run = run_of(scheduled_task, Trigger.MANUAL, now, now, by, via)
     _replace_arguments(run, args, kwargs)
-    return _start([run], now)[0]
+    return start_runs([run], now)[0]
 
 
 def run_task(
@@ -62,9 +51,9 @@ def run_task(
     name = registry.task_name(task)
     now = database_now()
     if registry.is_refused(name):
-        raise _refusal("task", _("This task cannot be run from here."), "refused_task")
+        raise refusal("task", _("This task cannot be run from here."), "refused_task")
     if at is not None and timezone.is_naive(at):
-        raise _refusal("at", _("Give a date and time with its time zone."), "naive")
+        raise refusal("at", _("Give a date and time with its time zone."), "naive")
     args, kwargs = _checked(name, args, kwargs or {})
     start_at = max(at, now) if at is not None else now
     run = TaskRun(
@@ -75,7 +64,7 @@ def run_task(
         queue=registry.queue_for(name),
         **_asked_for(Trigger.MANUAL, start_at, now, by, via),
     )
-    return _start([run], now)[0]
+    return start_runs([run], now)[0]
 
 
 def rerun(
@@ -97,7 +86,7 @@ def rerun(
         **_asked_for(Trigger.RERUN, now, now, by, via),
     )
     _replace_arguments(again, args, kwargs)
-    return _start([again], now)[0]
+    return start_runs([again], now)[0]
 
 
 def _asked_for(
@@ -129,85 +118,16 @@ _COPIED = (
 )
 
 
-def backfill(
-    scheduled_task: ScheduledTask,
-    start: datetime,
-    end: datetime,
-    *,
-    by: Any = None,
-    via: str = "code",
-) -> list[TaskRun]:
-    """Run the slots in [start, end) that have no succeeded run, oldest first."""
-    now = database_now()
-    slots = backfill_slots(scheduled_task, start, end)
-    return _start([_of(scheduled_task, Trigger.BACKFILL, s, now, by, via) for s in slots], now)
-
-
-def backfill_slots(scheduled_task: ScheduledTask, start: datetime, end: datetime) -> list[datetime]:
-    """The slots that `backfill` would run; `ValidationError` names what is wrong with the range."""
-    if timezone.is_naive(start) or timezone.is_naive(end):
-        raise _refusal("start", _("Give dates and times with their time zone."), "naive")
-    if end <= start:
-        raise _refusal("end", _("The end must be after the start."), "ends_before_start")
-    window = scheduled_task.window()
-    span = window.span(start - INSTANT, end - INSTANT)
-    if span is not None and span.count > BACKFILL_LIMIT:
-        message = _("That is %(count)d runs; at most %(limit)d can be made at once.")
-        params = {"count": span.count, "limit": BACKFILL_LIMIT}
-        raise _refusal("end", message % params, "too_many_runs")
-    done = scheduled_task.runs.filter(
-        status=Status.SUCCEEDED, scheduled_for__gte=start, scheduled_for__lt=end
-    )
-    succeeded = set(done.values_list("scheduled_for", flat=True))
-    return [s for s in window.between(start - INSTANT, end - INSTANT) if s not in succeeded]
-
-
-def cancel(run: TaskRun, *, by: Any = None) -> bool:
-    """End a run that has not ended: before its start, or by terminating its process.
-
-    False when it had ended already. Only the prefork pool can end a running process; elsewhere
-    the run is cancelled in the record and its function runs to its end.
-    """
-    who = str(by or "")[:200]
-    for _try in range(TRIES):  # it may start, or come between two attempts, while we look
-        if _cancel_waiting(run, who) or _cancel_running(run, who):
-            _cancelled(run)
-            return True
-        if TaskRun.objects.filter(pk=run.pk).ended().exists():
-            return False
-    return False
-
-
-def _cancel_waiting(run: TaskRun, who: str) -> bool:
-    if not TaskRun.objects.filter(pk=run.pk).close(Status.CANCELLED, "by_person", by=who):
-        return False
-    overlap.wake(run.scheduled_task_id)
-    return True
-
-
-def _cancel_running(run: TaskRun, who: str) -> bool:
-    running = TaskRun.objects.filter(pk=run.pk, status=Status.RUNNING).first()
-    if running is None or not TaskRun.objects.all().cancel_running(running, "by_person", by=who):
-        return False
-    overlap.wake(running.holds)
-    after_commit(overlap.terminate, running)
-    return True
-
-
-def _cancelled(run: TaskRun) -> None:
-    logger.info("Run %s was cancelled", run.pk, extra={"action": "cancelled", "run": str(run.pk)})
-    after_commit(record.announce, run.pk)
-
-
-def _of(
+def run_of(
     task: ScheduledTask, trigger: str, scheduled_for: datetime, now: datetime, by: Any, via: str
 ) -> TaskRun:
+    """A run of the scheduled task, not saved, as a person asks for it: not due at a slot."""
     _check_readable(task)
     run = new_run(
         task, trigger, scheduled_for=scheduled_for, start_at=max(scheduled_for, now), now=now
     )
     run.triggered_by, run.triggered_via = str(by or "")[:200], via
-    run.expires_at = None  # asked for by a person, not due at a slot
+    run.expires_at = None
     return run
 
 
@@ -218,7 +138,8 @@ def _check_readable(task: ScheduledTask) -> None:
         raise ValidationError({error.field: schedule_error(error)}) from error
 
 
-def _start(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
+def start_runs(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
+    """Check and insert runs of one definition, and publish them on commit."""
     for run in runs[:1]:  # the others have the same definition
         _check_sendable(run)
     return _insert(runs, now)
@@ -227,13 +148,13 @@ def _start(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
 def _check_sendable(run: TaskRun) -> None:
     """A definition, or an ended run, may be older than a rule."""
     if queue := registry.queue_problem(run.queue):
-        raise _refusal("queue", queue.sentence, queue.code)
+        raise refusal("queue", queue.sentence, queue.code)
     _refuse_unsendable(run.args, run.kwargs)
 
 
 def _refuse_unsendable(args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     for wrong in registry.argument_problems(list(args), kwargs):
-        raise _refusal(wrong.field, wrong.sentence, wrong.code)
+        raise refusal(wrong.field, wrong.sentence, wrong.code)
 
 
 @retry_contention
@@ -262,5 +183,6 @@ def _checked(task: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, An
     return args, kwargs
 
 
-def _refusal(field: str, message: str, code: str) -> ValidationError:
+def refusal(field: str, message: str, code: str) -> ValidationError:
+    """The error that names what was asked for wrongly."""
     return ValidationError({field: ValidationError(message, code=code)})
