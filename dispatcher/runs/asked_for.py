@@ -61,7 +61,7 @@ def run_task(
         task=name,
         args=args,
         kwargs=kwargs,
-        queue=registry.queue_for(name),
+        queue=registry.queue_for(name, args, kwargs),
         **_asked_for(Trigger.MANUAL, start_at, now, by, via),
     )
     return start_runs([run], now)[0]
