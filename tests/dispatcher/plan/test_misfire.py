@@ -5,8 +5,7 @@ leaves. What is expected is counted here, without asking the product for a slot.
 """
 
 import threading
-from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import pytest
@@ -17,147 +16,32 @@ from hypothesis import strategies as st
 
 from dispatcher import run_finished, run_now
 from dispatcher.models import TaskRun
-from dispatcher.plan import misfire, planner
+from dispatcher.plan import misfire
 from dispatcher.publish import publisher
 from dispatcher.tick import tick
 from dispatcher.upkeep.rescue import rescue
-from scheduling.database import database_now
-from scheduling.edits import transaction
 from scheduling.models import ScheduledTask
-from scheduling.schedules.policies import CATCH_UP_LIMIT, Misfire, overtaken
-
-OK = "tests.integration.tasks_app.tasks.ok"
-S = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-POLICIES = ("run_latest", "run_all", "skip")
-
-# Schedules, and their slots counted naively ------------------------------------------------------
-
-
-def every(seconds, start):
-    """The slots of an interval, as a function of (after, until)."""
-
-    def slots(after, until):
-        count = int((until - start).total_seconds() // seconds)
-        found = [start + k * seconds * S for k in range(count + 1)]
-        return [slot for slot in found if after < slot <= until]
-
-    return slots
-
-
-def minutes_of_the_hour(step):
-    """The slots of `*/step * * * *`: every minute is looked at."""
-
-    def slots(after, until):
-        minute = after.replace(second=0, microsecond=0)
-        found = []
-        while minute <= until:
-            if minute > after and minute.minute % step == 0:
-                found.append(minute)
-            minute += MINUTE
-        return found
-
-    return slots
-
-
-def once(at):
-    return lambda after, until: [at] if after < at <= until else []
-
-
-def interval(start, seconds=5, **columns):
-    rule = {"kind": "interval", "interval_seconds": seconds}
-    return make(start, **rule, **columns), every(seconds, start)
-
-
-def cron(start, step=7, **columns):
-    rule = {"kind": "cron", "cron_expression": f"*/{step} * * * *"}
-    return make(start, **rule, **columns), minutes_of_the_hour(step)
-
-
-def one_time(start, **columns):
-    at = start + 61 * S  # planned by the last tick before the outage
-    return make(start, kind="one_time", run_at=at, **columns), once(at)
-
-
-def one_time_later(start, **columns):
-    at = start + 30 * MINUTE  # in the middle of the outage
-    return make(start, kind="one_time", run_at=at, **columns), once(at)
-
-
-KINDS = (interval, cron, one_time, one_time_later)
-
-
-def make(start, name="job", **columns):
-    """A row as it was created at `start`."""
-    columns = {"armed_at": start - S, "created_at": start} | columns
-    return ScheduledTask.objects.bulk_create([ScheduledTask(name=name, task=OK, **columns)])[0]
-
-
-# What an outage leaves ---------------------------------------------------------------------------
-
-
-def plan(now):
-    for ids in planner.due_batches(now):
-        planner.plan_batch(ids, now)
-
-
-def without_beat(start, end):
-    """The last tick before it was whole, and its runs have run."""
-    plan(start)
-    for run in TaskRun.objects.filter(status="planned"):
-        TaskRun.objects.filter(pk=run.pk).update(
-            status="succeeded", publish_at=None, finished_at=run.start_at + S, attempt=1
-        )
-
-
-def without_dispatcher(start, end):
-    """It died in its last tick, between the plan and the publishing."""
-    plan(start)
-
-
-def without_broker(start, end):
-    """The dispatcher ticked each minute, and could publish nothing."""
-    for minute in range(int((end - start) / MINUTE)):
-        plan(start + minute * MINUTE)
-
-
-OUTAGES = (without_beat, without_dispatcher, without_broker)
-
-
-# What became of each slot ------------------------------------------------------------------------
-
-
-def account(expected, since, until):
-    """{slot: status}; AssertionError unless each of the expected slots is in exactly one row, and
-    no row holds another one."""
-    count, status = Counter(), {}
-    for run in TaskRun.objects.exclude(slot=None).order_by("slot"):
-        inside = [slot for slot in expected if run.slot <= slot <= (run.last_slot or run.slot)]
-        assert len(inside) == run.slot_count, (run.slot, run.last_slot, run.slot_count)
-        assert inside[0] == run.slot
-        count.update(inside)
-        status |= dict.fromkeys(inside, run.status)
-    wanted = [slot for slot in expected if since <= slot <= until]
-    assert {slot: count[slot] for slot in wanted} == dict.fromkeys(wanted, 1)
-    assert set(count.values()) <= {1}
-    return {slot: status[slot] for slot in wanted}
-
-
-def to_run(policy, undecided, end):
-    """Which of the slots up to `end` run in the end, of those that were late or came meanwhile."""
-    if not undecided or undecided[0] >= end - 60 * S:
-        return undecided
-    if policy == "run_latest":
-        return undecided[-1:]
-    if policy == "run_all":
-        return undecided[-CATCH_UP_LIMIT:]
-    return [slot for slot in undecided if slot >= end - 60 * S]
-
-
-@pytest.fixture
-def end():
-    return database_now().replace(microsecond=0)
+from scheduling.schedules.policies import Misfire, overtaken
+from tests.dispatcher.plan.outages import (
+    HOUR,
+    KINDS,
+    MINUTE,
+    OK,
+    OUTAGES,
+    POLICIES,
+    S,
+    account,
+    cron,
+    decide_due,
+    interval,
+    plan,
+    sent_slots,
+    stored,
+    to_run,
+    without_beat,
+    without_broker,
+    without_dispatcher,
+)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -182,15 +66,6 @@ def test_after_an_hour_each_slot_runs_or_is_missed_by_its_policy(
     )
     assert {slot for slot, status in became.items() if status == "published"} == set(running)
     assert sent_slots(sent_messages()) == sorted(running)
-
-
-def stored():
-    return dict(TaskRun.objects.values_list("slot", "status"))
-
-
-def sent_slots(messages):
-    slots = {str(pk): slot for pk, slot in TaskRun.objects.values_list("pk", "slot")}
-    return sorted(slots[message["headers"]["run_id"]] for message in messages)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -246,12 +121,6 @@ def test_the_slots_of_several_ticks_without_a_broker_run_once_each(sent_messages
     tick(end)
     became = account(slots(start - S, end + 90 * S), start, end + 90 * S)
     assert [slot for slot in became if slot <= end and became[slot] == "published"] == [end]
-
-
-def decide_due(now):
-    due = publisher.take(TaskRun.objects.publishable(now))
-    kept = misfire.decide(due, now).runs
-    TaskRun.objects.filter(pk__in=[run.pk for run in kept]).update(publish_at=now)  # not published
 
 
 # What is decided, and what is not ----------------------------------------------------------------
@@ -464,142 +333,6 @@ def queries(action, *arguments):
     ) as captured:
         action(*arguments)
     return len(captured)
-
-
-# Changes in the middle of it ---------------------------------------------------------------------
-
-
-def clock_of_edits(monkeypatch, now):
-    monkeypatch.setattr(transaction, "database_now", lambda: now)
-
-
-def edit_arguments(task):
-    task.kwargs = {"x": 1}
-    task.save()
-
-
-def edit_rule(task):
-    task.interval_seconds = 7
-    task.save()
-
-
-def edit_policy(task):
-    task.misfire_policy = "run_all"
-    task.save()
-
-
-def change_zone(task):
-    task.timezone = "Asia/Kathmandu"
-    task.save()
-
-
-def pause(task):
-    task.pause()
-
-
-def delete(task):
-    task.delete()
-
-
-# In the middle of an outage `on_commit` reaches a broker that is away, as the outage has it.
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.sampled(3)
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("outage", [without_dispatcher, without_broker])
-@pytest.mark.parametrize("change", [edit_arguments, edit_rule, edit_policy, pause, delete])
-def test_a_change_in_the_middle_loses_no_slot_and_doubles_none(
-    broken_broker, monkeypatch, end, change, outage, policy
-):
-    start, middle = end - 10 * MINUTE, end - 5 * MINUTE
-    task, old = interval(start, 5, misfire_policy=policy)
-    outage(start, middle)
-    clock_of_edits(monkeypatch, middle)
-    task = ScheduledTask.objects.get(pk=task.pk)
-    change(task)
-    new = every(7, start) if change is edit_rule else old
-    if change not in (pause, delete):
-        (without_broker if outage is without_broker else lambda *_: None)(middle, end)
-        plan(end)
-        decide_due(end)
-    ahead = [] if change in (pause, delete) else new(middle, end + 90 * S)
-    expected = old(start - S, middle) + ahead
-    became = account(expected, start, end + 90 * S)
-    if change in (pause, delete):
-        assert set(became.values()) <= {"cancelled", "missed"}
-    else:
-        assert set(became.values()) <= {"planned", "missed"}
-        rule = "run_all" if change is edit_policy else policy
-        due = [slot for slot in became if slot <= end and became[slot] == "planned"]
-        if rule == "run_latest":
-            assert due == [new(start - S, end)[-1]]
-        if rule == "skip":
-            assert due == [slot for slot in new(start - S, end) if slot >= end - 60 * S]
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_pause_and_a_resume_in_the_middle_leave_the_pause_empty(
-    broken_broker, monkeypatch, end, policy
-):
-    start, paused, resumed = end - 12 * MINUTE, end - 9 * MINUTE, end - 3 * MINUTE
-    task, slots = interval(start, 5, misfire_policy=policy)
-    without_broker(start, paused)
-    clock_of_edits(monkeypatch, paused)
-    ScheduledTask.objects.get(pk=task.pk).pause()
-    clock_of_edits(monkeypatch, resumed)
-    ScheduledTask.objects.get(pk=task.pk).resume()
-    without_broker(resumed, end)
-    plan(end)
-    decide_due(end)
-    expected = slots(start - S, paused) + slots(resumed, end + 90 * S)
-    became = account(expected, start, end + 90 * S)
-    assert {became[slot] for slot in slots(start - S, paused)} == {"cancelled"}
-    assert {became[slot] for slot in slots(end, end + 90 * S)} == {"planned"}
-    late = [slot for slot in slots(resumed, end) if became[slot] == "planned"]
-    assert late == to_run(policy, slots(resumed, end), end)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_zone_change_in_the_middle_leaves_the_slots_of_both_zones(
-    broken_broker, monkeypatch, end, policy
-):
-    """Kathmandu is at +05:45: its full and half hours are our quarters."""
-    start, middle = end - 4 * HOUR, end - 2 * HOUR
-    rule = {"kind": "cron", "cron_expression": "0,30 * * * *", "timezone": "UTC"}
-    task = make(start, **rule, misfire_policy=policy)
-    for tick_at in range(120):
-        plan(start + tick_at * MINUTE)
-    clock_of_edits(monkeypatch, middle)
-    change_zone(ScheduledTask.objects.get(pk=task.pk))
-    for tick_at in range(121):
-        plan(middle + tick_at * MINUTE)
-    decide_due(end)
-
-    def slots(minutes, after, until):
-        return [slot for slot in minutes_of_the_hour(15)(after, until) if slot.minute in minutes]
-
-    expected = slots((0, 30), start - S, middle) + slots((15, 45), middle, end + 90 * S)
-    became = account(expected, start, end + 90 * S)
-    running = [slot for slot in expected if slot <= end and became[slot] == "planned"]
-    assert running == to_run(policy, [slot for slot in expected if slot <= end], end)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("policy", POLICIES)
-def test_an_edit_when_the_broker_is_back_does_not_send_what_is_too_late(sent_messages, end, policy):
-    """The edit itself publishes what it renews, before any tick could decide."""
-    start = end - 10 * MINUTE
-    task, slots = interval(start, 60, misfire_policy=policy)
-    without_broker(start, end)
-    edit_arguments(ScheduledTask.objects.get(pk=task.pk))
-    now = ScheduledTask.objects.get(pk=task.pk).updated_at
-    became = account(slots(start - S, end + 60 * S), start, end + 60 * S)
-    due = [slot for slot in became if slot <= now]
-    running = to_run(policy, due, now)
-    assert sorted(sent_slots(sent_messages())) == [s for s in became if s in running or s > now]
 
 
 # The rule alone ----------------------------------------------------------------------------------

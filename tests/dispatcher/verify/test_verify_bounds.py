@@ -1,26 +1,18 @@
 """What `verify_slots` looks at and leaves alone, to the instant."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from dispatcher.models import Status, TaskRun
 from scheduling.models import ScheduledTask
 from scheduling.stop import Stop
-from tests.dispatcher.verify.test_verify import HOUR, MINUTE, Clock, counts, interval, only, runs
+from tests.dispatcher.verify.clock import HOUR, MINUTE, counts, interval, only, runs
 
 pytestmark = pytest.mark.django_db
 
 INSTANT = timedelta(milliseconds=1)
 MARGIN = 2 * MINUTE
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock(datetime.now(UTC).replace(second=17, microsecond=0) - HOUR)
-    monkeypatch.setattr("scheduling.edits.transaction.database_now", clock)
-    monkeypatch.setattr("scheduling.validation.row.database_now", clock)
-    return clock
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.db.models import F
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.validation import DECIDING, OTHERS, columns
-from tests.scheduling.edits.test_edits import KIND_OF, LATER, OTHER, make, stored
+from tests.scheduling.edits.rows import KIND_OF, LATER, OTHER, make, stored
 
 pytestmark = pytest.mark.django_db
 
