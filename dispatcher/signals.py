@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: Runs read at once to tell of their ends.
-BATCH = 500
+TOLD_AT_ONCE = 500
 
 #: A run has ended. Sent as `send(sender=TaskRun, run=<TaskRun>)` where its end was recorded: in
 #: the worker that ran it, or in the process that noticed.
@@ -43,8 +43,9 @@ def announce_all(run_ids: Sequence[UUID]) -> None:
 
     if not is_listened_to():
         return
-    for start in range(0, len(run_ids), BATCH):
-        for run in TaskRun.objects.filter(pk__in=run_ids[start : start + BATCH]).order_by("pk"):
+    for start in range(0, len(run_ids), TOLD_AT_ONCE):
+        some = run_ids[start : start + TOLD_AT_ONCE]
+        for run in TaskRun.objects.filter(pk__in=some).order_by("pk"):
             _send(run)
 
 

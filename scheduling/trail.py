@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 CREATED, CHANGED, DELETED = "+", "~", "-"
 
-BATCH = 500
+#: Entries written by one statement.
+ENTRIES_AT_ONCE = 500
 
 
 class Via(models.TextChoices):
@@ -192,7 +193,7 @@ def record(rows: Iterable["ScheduledTask"], kind: str, now: datetime, *, by: Any
     }
     entry.objects.bulk_create(
         [entry(**{name: getattr(row, name) for name in columns}, **common) for row in rows],
-        batch_size=BATCH,
+        batch_size=ENTRIES_AT_ONCE,
     )
 
 

@@ -103,6 +103,10 @@ class TickQuerySet(models.QuerySet["Tick"]):
     def rescues(self) -> "TickQuerySet":
         return self.filter(kind=Tick.Kind.RESCUE)
 
+    def finished(self) -> "TickQuerySet":
+        """Passes that came to their end."""
+        return self.exclude(finished_at=None)
+
     def last(self) -> "Tick | None":
         return self.order_by("-started_at").first()
 

@@ -28,7 +28,7 @@ from scheduling.schedules.policies import CATCH_UP_LIMIT, Misfire, Window, overt
 logger = logging.getLogger(__name__)
 
 #: Runs decided in one transaction, and the most that become one row.
-BATCH = 5000
+DECIDED_AT_ONCE = 5000
 
 #: The columns that the decision needs.
 _RULE = ["misfire_policy", "misfire_grace_seconds", "next_run_at", "kind", "run_at", "timezone"]
@@ -176,13 +176,13 @@ def _consecutive(runs: Sequence[Waiting], window: Window | None) -> Iterator[lis
 
 
 def _batches(groups: Iterable[list[Waiting]]) -> Iterator[list[list[Waiting]]]:
-    """The groups, at most BATCH runs together; a longer group is cut."""
+    """The groups, at most DECIDED_AT_ONCE runs together; a longer group is cut."""
     batch: list[list[Waiting]] = []
     size = 0
     for whole in groups:
-        for start in range(0, len(whole), BATCH):
-            group = whole[start : start + BATCH]
-            if size + len(group) > BATCH:
+        for start in range(0, len(whole), DECIDED_AT_ONCE):
+            group = whole[start : start + DECIDED_AT_ONCE]
+            if size + len(group) > DECIDED_AT_ONCE:
                 yield batch
                 batch, size = [], 0
             batch.append(group)

@@ -37,7 +37,7 @@ from scheduling.schedules import ScheduleError
 logger = logging.getLogger(__name__)
 
 #: Rows locked and planned in one transaction. SQLite has one writer: others must get their turn.
-BATCH = 500 if connection.vendor == "sqlite" else 1000
+PLANNED_AT_ONCE = 500 if connection.vendor == "sqlite" else 1000
 #: Runs after which a transaction takes no further row; one row may make a thousand, catching up.
 RUNS = 5000
 #: Rows that may fail, one by one, by no fault of theirs before the batch is given up.
@@ -54,8 +54,8 @@ def due_batches(now: datetime) -> Iterator[list[int]]:
     while True:
         due = ScheduledTask.objects.due(now, now + HORIZON).filter(pk__gt=last).order_by("pk")
         chunk = list(due.values_list("pk", flat=True)[:CHUNK])
-        for start in range(0, len(chunk), BATCH):
-            yield chunk[start : start + BATCH]
+        for start in range(0, len(chunk), PLANNED_AT_ONCE):
+            yield chunk[start : start + PLANNED_AT_ONCE]
         if len(chunk) < CHUNK:
             return
         last = chunk[-1]

@@ -36,7 +36,7 @@ from scheduling.registry.routing import RouteError
 logger = logging.getLogger(__name__)
 
 #: Messages in one round trip. An error in it costs at most this many sent twice.
-BATCH = 500
+SENT_AT_ONCE = 500
 
 
 class BrokerAway(Exception):
@@ -58,7 +58,7 @@ def publish(runs: Sequence[TaskRun], now: datetime, distance: timedelta | None =
         return in_process.execute(app_or_default(), due, now)
     if in_process.is_held_back():
         return 0
-    batches = (due[start : start + BATCH] for start in range(0, len(due), BATCH))
+    batches = (due[start : start + SENT_AT_ONCE] for start in range(0, len(due), SENT_AT_ONCE))
     return sum(_publish_batch(batch, now, distance) for batch in batches)
 
 
@@ -72,7 +72,7 @@ def publish_or_leave(runs: Sequence[TaskRun], now: datetime) -> int:
 
 
 @retry_contention
-def take(rows: TaskRunQuerySet, limit: int = BATCH) -> list[TaskRun]:
+def take(rows: TaskRunQuerySet, limit: int = SENT_AT_ONCE) -> list[TaskRun]:
     """Lease the first `limit` of the selected rows for publishing, oldest start first."""
     lease = database_now() + PUBLISH_LEASE
     with transaction.atomic():
@@ -136,7 +136,7 @@ def _send_together(
     or one run is to blame, and who sends one by one finds it."""
     try:
         queues = groups.bound_queues(app, producer, runs)
-        with producer.batch(max_size=BATCH):  # type: ignore[attr-defined]  # as below
+        with producer.batch(max_size=SENT_AT_ONCE):  # type: ignore[attr-defined]  # as below
             for run in runs:
                 messages.send(app, producer, run, now, queues.get(run.queue))
     except BROKER_ERRORS as error:

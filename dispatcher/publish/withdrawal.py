@@ -13,7 +13,7 @@ from redis import Redis
 from dispatcher.publish.broker import ready_in
 
 #: Messages read at once.
-BATCH = 500
+READ_AT_ONCE = 500
 
 
 def withdraw(run_id: UUID, queue: str) -> int:
@@ -41,7 +41,7 @@ def _from_redis(connection: Connection, queue: str, run_id: str) -> Iterator[int
         for raw in [raw for raw in _list(client, key) if _is_of(json.loads(raw), run_id)]:
             yield client.lrem(key, 1, raw)
     held, index = prefix + channel.unacked_key, prefix + channel.unacked_index_key
-    for tag, raw in list(client.hscan_iter(held, count=BATCH)):
+    for tag, raw in list(client.hscan_iter(held, count=READ_AT_ONCE)):
         if _is_of(json.loads(raw)[0], run_id):
             yield client.hdel(held, tag)
             client.zrem(index, tag)
@@ -50,8 +50,8 @@ def _from_redis(connection: Connection, queue: str, run_id: str) -> Iterator[int
 def _list(client: Any, key: str) -> Iterator[bytes]:
     if client.type(key) != b"list":
         return
-    for start in range(0, client.llen(key), BATCH):
-        yield from client.lrange(key, start, start + BATCH - 1)
+    for start in range(0, client.llen(key), READ_AT_ONCE):
+        yield from client.lrange(key, start, start + READ_AT_ONCE - 1)
 
 
 def _is_of(message: Any, run_id: str) -> bool:

@@ -36,7 +36,8 @@ LEASE = timedelta(minutes=1)
 GIVE_UP = timedelta(hours=1)
 #: Seconds in which one pass sends mails; the others wait for the next one.
 SENDING_SECONDS = 20.0
-BATCH = 500
+#: Schedules looked at in one question.
+JUDGED_AT_ONCE = 500
 
 _BEFORE_ALL = Value(UUID(int=0), output_field=UUIDField())
 
@@ -76,7 +77,7 @@ def _suspects(since: datetime) -> list[int]:
 
 
 def _batches(ids: list[int]) -> Iterable[list[int]]:
-    return (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
+    return (ids[start : start + JUDGED_AT_ONCE] for start in range(0, len(ids), JUDGED_AT_ONCE))
 
 
 def _runs_of(**conditions: Any) -> Any:

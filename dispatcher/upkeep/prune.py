@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from dispatcher import conf
 from dispatcher.models import Failing, RunAttempt, Status, TaskRun, Tick, Worker
 from dispatcher.models.run import run_id_at
+from dispatcher.upkeep.detach import detach_orphans
 from scheduling.database import retry_contention
 from scheduling.models import ScheduledTask
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
+#: Runs deleted in one transaction.
+DELETED_AT_ONCE = 500
 #: Seconds that the hourly pass may take: over a table that was left to grow it goes on an hour
 #: later, and the ticks in between are on time.
 SECONDS = 20.0
@@ -68,7 +70,7 @@ def _batches(now: datetime) -> Iterator[list[uuid.UUID]]:
     for rows in _prunable(now):
         last = uuid.UUID(int=0)  # or each batch would pass over the deleted ones before it again
         while ids := list(
-            rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]
+            rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:DELETED_AT_ONCE]
         ):
             yield ids
             last = ids[-1]
@@ -118,37 +120,3 @@ def _delete_passes(now: datetime) -> int:
 def _raw_delete(rows: "QuerySet[Any]") -> int:
     """One DELETE; nothing hangs on these rows that Django would have to collect."""
     return int(rows._raw_delete(rows.db) or 0)
-
-
-def detach_orphans(deadline: float | None = None) -> int:
-    """Runs whose schedule was deleted while it had more of them than one request detaches.
-
-    One look into an index per schedule, not one per run: which schedule do the runs name next
-    after this one? If that is none that exists, it was deleted.
-    """
-    following = Subquery(_named_after(OuterRef("pk"))[:1])
-    schedules = ScheduledTask.objects.order_by().annotate(following=following)
-    present, named = set(), set(_named_after(0)[:1])
-    for scheduled_task_id, next_named in schedules.values_list("pk", "following"):
-        present.add(scheduled_task_id)
-        named.add(next_named)
-    return sum(_detach_from(gone, deadline) for gone in named - present - {None})
-
-
-def _named_after(scheduled_task_id: Any) -> "QuerySet[Any, Any]":
-    """Ids of schedules that runs name, ascending, greater than the given one."""
-    runs = TaskRun.objects.filter(scheduled_task__gt=scheduled_task_id).order_by("scheduled_task")
-    return runs.values_list("scheduled_task", flat=True)
-
-
-def _detach_from(gone: int | None, deadline: float | None) -> int:
-    """Detach the runs of a deleted schedule, and of those deleted next to it."""
-    detached = 0
-    while gone is not None and not ScheduledTask.objects.filter(pk=gone).exists():
-        rows = TaskRun.objects.filter(scheduled_task=gone).order_by()
-        while pks := list(rows.values_list("pk", flat=True)[:BATCH]):
-            detached += TaskRun.objects.filter(pk__in=pks).detach()
-            if deadline is not None and time.monotonic() > deadline:
-                return detached
-        gone = _named_after(gone).first()
-    return detached

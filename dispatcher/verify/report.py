@@ -24,7 +24,7 @@ from scheduling.trail import CREATED, DELETED
 #: Runs that will be older than their retention before the verification has ended are left out.
 RETENTION_MARGIN = timedelta(minutes=10)
 #: Scheduled tasks whose trails are read at a time.
-BATCH = 200
+VERIFIED_AT_ONCE = 200
 #: How many names one note lists.
 SHOWN = 10
 
@@ -111,8 +111,8 @@ def _ids_of(task: str | ScheduledTask) -> Collection[int]:
 
 
 def _subjects(ids: Sequence[int], until: datetime) -> Iterator[Subject]:
-    for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH]
+    for start in range(0, len(ids), VERIFIED_AT_ONCE):
+        batch = ids[start : start + VERIFIED_AT_ONCE]
         rows = ScheduledTask.objects.filter(pk__in=batch).order_by()  # also what SQL has spoilt
         present = {row.pk: {name: getattr(row, name) for name in _NOW} for row in rows}
         entries = ScheduledTask.history.filter(id__in=batch).order_by("id", "history_id")

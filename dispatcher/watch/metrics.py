@@ -11,8 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from dispatcher.models import Failing, Status, TaskRun, Tick, Worker
+from dispatcher.models import Failing, Status, TaskRun, Worker
 from dispatcher.models.run import run_id_at
+from dispatcher.watch.figures import last_tick
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask, State
 from scheduling.models.state import noted
@@ -56,7 +57,7 @@ def _paused() -> Gauge:
 def _tick_age(now: datetime) -> Gauge:
     """Without a value before the first tick: `absent()` tells it."""
     gauge = Gauge("minutehand_last_tick_age_seconds", "Time since the last tick ended.", labels=[])
-    last = Tick.objects.ticks().exclude(finished_at=None).last()
+    last = last_tick()
     if last is not None and last.finished_at is not None:
         gauge.add_metric([], (now - last.finished_at).total_seconds())
     return gauge

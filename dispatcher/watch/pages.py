@@ -7,8 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from dispatcher.extras import MissingExtra, need
-from dispatcher.models import Tick
-from dispatcher.watch.figures import TICK_LIMIT
+from dispatcher.watch.figures import TICK_LIMIT, last_tick
 from scheduling.database import database_now
 from scheduling.stop import current_stop
 
@@ -20,7 +19,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
     `paused_since`: since when everything is paused, on purpose, so that it is still 200.
     """
     try:
-        now, last = database_now(), Tick.objects.ticks().exclude(finished_at=None).last()
+        now, last = database_now(), last_tick()
         stop = current_stop()
     except DatabaseError:
         return _answer(503, "unavailable", "The database does not answer.")

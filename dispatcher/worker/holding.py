@@ -35,7 +35,7 @@ LIMIT = 5000
 SAID = timedelta(seconds=6)
 
 #: The runs sent again in one transaction.
-BATCH = 500
+SENT_AGAIN_AT_ONCE = 500
 
 #: Requests of runs, as long as Celery keeps them.
 _received: "weakref.WeakSet[Request]" = weakref.WeakSet()
@@ -135,7 +135,8 @@ def hand_back(now: datetime) -> int:
 def send_again(run_ids: Collection[UUID], now: datetime) -> int:
     """Publish those of the runs that have not started, in batches, the next ones first."""
     ids = list(run_ids)
-    return sum(_send_batch(ids[at : at + BATCH], now) for at in range(0, len(ids), BATCH))
+    size = SENT_AGAIN_AT_ONCE
+    return sum(_send_batch(ids[at : at + size], now) for at in range(0, len(ids), size))
 
 
 def _send_batch(run_ids: list[UUID], now: datetime) -> int:

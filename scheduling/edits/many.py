@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
     from scheduling.models import ScheduledTask
 
-BATCH = 200
+#: Rows edited in one transaction.
+EDITED_AT_ONCE = 200
 
 
 def update_each(rows: "QuerySet[ScheduledTask]", columns: dict[str, Any]) -> int:
     """`QuerySet.update` of what people set: an edit of each row, batch by batch."""
     ids = list(rows.order_by("pk").values_list("pk", flat=True))
     return sum(
-        _update_batch(rows.model, ids[start : start + BATCH], columns)
-        for start in range(0, len(ids), BATCH)
+        _update_batch(rows.model, ids[start : start + EDITED_AT_ONCE], columns)
+        for start in range(0, len(ids), EDITED_AT_ONCE)
     )
 
 

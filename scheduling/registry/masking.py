@@ -1,12 +1,14 @@
 """Secrets among the arguments of a task: hidden wherever people look, kept when they save.
 
-A value is a secret by the name of its key, at any depth. Pure: no Django.
+A value is a secret by the name of its key, at any depth. Pure: no database.
 """
 
 import json
 from collections.abc import Collection
 from itertools import zip_longest
 from typing import Any
+
+from django.utils.translation import gettext as _
 
 MASK = "••••••••"
 
@@ -40,6 +42,11 @@ class Unrestorable(ValueError):
     def __init__(self, key: str) -> None:
         self.key = key
         super().__init__(f"The value of {key} is masked and cannot be restored: give it anew.")
+
+    @property
+    def sentence(self) -> str:
+        """What a person is told, in their language."""
+        return _("The value of “%(key)s” was hidden. Give it anew.") % {"key": self.key}
 
 
 def is_secret(key: object) -> bool:

@@ -92,7 +92,7 @@ def test_two_that_close_the_same_runs_at_once_tell_of_each_once(told, crew: Crew
 
 
 def test_many_ends_are_read_in_bites(told, monkeypatch, django_assert_num_queries):
-    monkeypatch.setattr(signals, "BATCH", 2)
+    monkeypatch.setattr(signals, "TOLD_AT_ONCE", 2)
     runs = [row(name, status="failed") for name in "abcde"]
     with django_assert_num_queries(3):
         signals.announce_all([run.pk for run in runs])

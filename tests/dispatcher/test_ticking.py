@@ -272,7 +272,7 @@ def test_between_the_batches_it_plans_again_when_that_took_long(sent_messages, m
 def test_with_the_broker_away_all_is_planned_and_nothing_more_is_tried(
     broken_broker, monkeypatch, now, caplog
 ):
-    monkeypatch.setattr(planner, "BATCH", 1)
+    monkeypatch.setattr(planner, "PLANNED_AT_ONCE", 1)
     tasks = [due(now, f"job {n}") for n in range(3)]
     left = waiting(now)
     tries, publish = [], publisher.publish

@@ -125,8 +125,7 @@ class ArgumentsColumn(Column):
         try:
             return masking.restored(value, getattr(instance, self.attribute))
         except masking.Unrestorable as error:
-            message = _("The value of “%(key)s” was hidden. Give it anew.")
-            raise ValueError(message % {"key": error.key}) from error
+            raise ValueError(error.sentence) from error
 
     def _parsed(self, text: str) -> Any:
         try:

@@ -95,5 +95,4 @@ class HiddenValues:
         try:
             return empty if value is None else masking.restored(value, self.hidden[name])
         except masking.Unrestorable as error:
-            message = _("The value of “%(key)s” was hidden. Give it anew.")
-            raise ValidationError(message, code="masked", params={"key": error.key}) from error
+            raise ValidationError(error.sentence, code="masked") from error

@@ -141,5 +141,5 @@ def restored(name: str, value: Any, hidden: Any) -> Any:
     try:
         return masking.restored(value, hidden)
     except masking.Unrestorable as error:
-        message = _("The value of “%(key)s” was hidden. Give it anew.") % {"key": error.key}
-        raise serializers.ValidationError({name: [ErrorDetail(message, "masked")]}) from error
+        detail = ErrorDetail(error.sentence, "masked")
+        raise serializers.ValidationError({name: [detail]}) from error

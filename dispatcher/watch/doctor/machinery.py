@@ -14,7 +14,7 @@ from dispatcher.models import Tick, Worker
 from dispatcher.publish import broker
 from dispatcher.watch.doctor.finding import Finding, listed
 from dispatcher.watch.doctor.needs import used_queues
-from dispatcher.watch.figures import TICK_LIMIT
+from dispatcher.watch.figures import TICK_LIMIT, last_tick
 from dispatcher.worker.beat import QUEUE
 from scheduling.database import clock_offset
 
@@ -46,7 +46,7 @@ def check_clocks(now: datetime) -> Iterator[Finding]:
 
 
 def check_ticks(now: datetime) -> Iterator[Finding]:
-    last = Tick.objects.ticks().exclude(finished_at=None).last()
+    last = last_tick()
     if last is None or last.finished_at is None:
         yield Finding("no_tick", "No tick has ever run. Start one beat and one dispatcher.")
     elif now - last.finished_at > TICK_LIMIT:
@@ -61,7 +61,7 @@ def check_ticks(now: datetime) -> Iterator[Finding]:
 
 
 def check_rescue(now: datetime) -> Iterator[Finding]:
-    passes = Tick.objects.rescues().exclude(finished_at=None)
+    passes = Tick.objects.rescues().finished()
     recent = passes.filter(started_at__gt=now - TICK_LIMIT)
     ticking = Tick.objects.ticks().filter(started_at__lt=now - TICK_LIMIT).exists()
     if ticking and not recent.exists():

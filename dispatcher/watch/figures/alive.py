@@ -18,8 +18,7 @@ from dispatcher.worker.beat import QUEUE
 
 def last_tick() -> Tick | None:
     """The newest tick that came to its end; one that failed has none."""
-    newest = Tick.objects.ticks().order_by("-started_at")[:100]
-    return next((tick for tick in newest if tick.finished_at is not None), None)
+    return Tick.objects.ticks().finished().last()
 
 
 def dispatchers(now: datetime) -> list[str]:

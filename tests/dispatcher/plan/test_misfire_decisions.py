@@ -275,7 +275,7 @@ def test_slots_of_a_rule_that_cannot_be_read_are_rows_of_their_own(now):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 6])
 def test_a_group_longer_than_a_batch_is_cut_and_no_slot_lost(now, monkeypatch, batch):
-    monkeypatch.setattr(misfire, "BATCH", batch)
+    monkeypatch.setattr(misfire, "DECIDED_AT_ONCE", batch)
     task, other = schedule(now, "skip"), schedule(now, "skip")
     runs = planned(task, now, -140, -130, -120, -110, -100) + planned(other, now, -90, -80)
     assert decide(runs, now) == ([], 7)
@@ -288,7 +288,7 @@ def test_a_group_longer_than_a_batch_is_cut_and_no_slot_lost(now, monkeypatch, b
 
 
 def test_at_most_a_batch_is_ended_in_one_transaction(now, monkeypatch):
-    monkeypatch.setattr(misfire, "BATCH", 3)
+    monkeypatch.setattr(misfire, "DECIDED_AT_ONCE", 3)
     sizes, miss = [], misfire._miss
     monkeypatch.setattr(
         misfire, "_miss", lambda groups: sizes.append(sum(map(len, groups))) or miss(groups)

@@ -52,7 +52,7 @@ def slots(task):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(planner, "CHUNK", 6)
-    monkeypatch.setattr(planner, "BATCH", 4)
+    monkeypatch.setattr(planner, "PLANNED_AT_ONCE", 4)
 
 
 # All that is due ----------------------------------------------------------------------------------

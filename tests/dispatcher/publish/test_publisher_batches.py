@@ -139,7 +139,7 @@ def test_a_connection_that_is_found_dead_twice_is_a_broker_that_is_away(sent_mes
 
 @pytest.mark.usefixtures("way")
 def test_after_a_batch_that_failed_no_other_is_tried(sent_messages, fails_at, monkeypatch):
-    monkeypatch.setattr(publisher, "BATCH", 2)
+    monkeypatch.setattr(publisher, "SENT_AT_ONCE", 2)
     runs = due_runs(6)
     asked = fails_at(3, OperationalError("away"))
     now = database_now()
@@ -151,7 +151,7 @@ def test_after_a_batch_that_failed_no_other_is_tried(sent_messages, fails_at, mo
 
 @pytest.mark.usefixtures("way")
 def test_several_batches_are_sent_and_counted_as_one(sent_messages, monkeypatch):
-    monkeypatch.setattr(publisher, "BATCH", 3)
+    monkeypatch.setattr(publisher, "SENT_AT_ONCE", 3)
     runs = due_runs(7)
     now = database_now()
     assert publisher.publish(publisher.take(TaskRun.objects.publishable(now), 7), now) == 7
@@ -270,7 +270,7 @@ def test_what_others_are_taking_at_this_moment_is_not_taken(crew, monkeypatch):
 
 def test_three_publishers_at_once_send_each_run_once(crew, sent_messages, monkeypatch):
     """Small bites, so that they meet at many rows."""
-    monkeypatch.setattr(publisher, "BATCH", 5)
+    monkeypatch.setattr(publisher, "SENT_AT_ONCE", 5)
     take, spans = publisher.take, []
 
     def timed(rows):

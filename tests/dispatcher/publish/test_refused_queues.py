@@ -80,7 +80,7 @@ def test_a_key_that_is_no_list_delays_its_own_runs_only(redis, sent_messages, ca
 
 def test_it_alone_in_a_batch_is_no_broker_that_is_away(redis, monkeypatch):
     """The next batch, with runs of others, is sent all the same."""
-    monkeypatch.setattr(publisher, "BATCH", 1)
+    monkeypatch.setattr(publisher, "SENT_AT_ONCE", 1)
     redis.sadd("taken", "a", "b")
     bad, good = due_run("taken", 2), due_run("celery", 1)
     publisher.publish(publisher.take(TaskRun.objects.publishable(database_now())), database_now())

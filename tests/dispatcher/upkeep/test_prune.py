@@ -10,6 +10,7 @@ from django.core.management import call_command
 from dispatcher.models import RunAttempt, Status, TaskRun, Tick, Worker
 from dispatcher.models.status import ENDED
 from dispatcher.tick import tick
+from dispatcher.upkeep import detach
 from dispatcher.upkeep import prune as pruning
 from dispatcher.upkeep.prune import is_behind, prune, prune_hourly
 from dispatcher.worker.pause_failing import pause_if_failing
@@ -149,7 +150,7 @@ def test_a_schedule_that_is_over_or_gone_needs_no_run():
 
 
 def test_a_pass_that_is_out_of_time_goes_on_in_the_next(monkeypatch):
-    monkeypatch.setattr(pruning, "BATCH", 4)
+    monkeypatch.setattr(pruning, "DELETED_AT_ONCE", 4)
     for _ in range(10):
         aged(40, "succeeded")
     now = database_now()
@@ -157,7 +158,7 @@ def test_a_pass_that_is_out_of_time_goes_on_in_the_next(monkeypatch):
 
 
 def test_detaching_is_out_of_time_too(monkeypatch):
-    monkeypatch.setattr(pruning, "BATCH", 4)
+    monkeypatch.setattr(detach, "DETACHED_AT_ONCE", 4)
     for _ in range(10):
         aged(1, "succeeded", scheduled_task_id=987_654)
     now = database_now()
@@ -208,7 +209,7 @@ def test_the_record_of_ticks_and_of_stopped_workers_goes_after_a_week():
 
 
 def test_the_command_has_all_the_time(monkeypatch, capsys):
-    monkeypatch.setattr(pruning, "BATCH", 4)
+    monkeypatch.setattr(pruning, "DELETED_AT_ONCE", 4)
     for _ in range(10):
         aged(40, "succeeded")
     call_command("prune_runs")

@@ -7,8 +7,10 @@ import pytest
 
 from dispatcher.models import Failing, RunAttempt, TaskRun, Tick, Worker
 from dispatcher.models.run import run_id_at
+from dispatcher.upkeep import detach
 from dispatcher.upkeep import prune as pruning
-from dispatcher.upkeep.prune import detach_orphans, is_behind, prune, prune_hourly
+from dispatcher.upkeep.detach import detach_orphans
+from dispatcher.upkeep.prune import is_behind, prune, prune_hourly
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from tests.dispatcher.rows import OK, fails, run_at, worker
@@ -100,7 +102,7 @@ def test_a_schedule_that_is_not_enabled_keeps_nothing(now):
 
 
 def test_all_batches_of_all_kinds_go_in_one_pass(now, monkeypatch):
-    monkeypatch.setattr(pruning, "BATCH", 3)
+    monkeypatch.setattr(pruning, "DELETED_AT_ONCE", 3)
     for status in ("succeeded", "cancelled", "failed", "missed"):
         for _ in range(7):
             aged(now, 100, status)
@@ -133,7 +135,7 @@ def test_the_first_tick_since_the_hour_began_prunes(now, tick_in, pruned):
 
 
 def test_the_hourly_pass_is_bounded_in_time(now, monkeypatch):
-    monkeypatch.setattr(pruning, "BATCH", 4)
+    monkeypatch.setattr(pruning, "DELETED_AT_ONCE", 4)
     monkeypatch.setattr(pruning, "SECONDS", 0.0)
     for _ in range(10):
         aged(now, 40)
@@ -193,7 +195,7 @@ def test_the_runs_of_what_is_gone_are_detached_and_no_others(now, gone, without_
 
 
 def test_detached_runs_keep_their_names_and_all_of_them_are_detached(now, monkeypatch):
-    monkeypatch.setattr(pruning, "BATCH", 3)
+    monkeypatch.setattr(detach, "DETACHED_AT_ONCE", 3)
     for _ in range(8):
         aged(now, 1, scheduled_task_id=987_654, name="as it was called")
     assert detach_orphans() == 8

@@ -428,7 +428,7 @@ def test_many_findings_are_counted_and_the_first_are_listed(clock):
 
 def test_it_reads_page_after_page(clock, monkeypatch):
     monkeypatch.setattr("dispatcher.verify.accounting.PAGE", 7)
-    monkeypatch.setattr("dispatcher.verify.report.BATCH", 2)
+    monkeypatch.setattr("dispatcher.verify.report.VERIFIED_AT_ONCE", 2)
     for number in range(5):
         interval(f"job {number}", every=20)
     clock.pass_(10 * MINUTE)

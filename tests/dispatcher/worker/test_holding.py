@@ -210,7 +210,7 @@ def test_a_worker_that_speaks_again_meanwhile_keeps_what_it_holds(sent):
 
 
 def test_many_are_sent_in_batches(sent, monkeypatch):
-    monkeypatch.setattr(holding, "BATCH", 2)
+    monkeypatch.setattr(holding, "SENT_AGAIN_AT_ONCE", 2)
     runs = [make() for _ in range(5)]
     assert holding.send_again([run.pk for run in runs], database_now()) == 5
     assert sent == [run.pk for run in runs]

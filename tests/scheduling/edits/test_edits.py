@@ -220,7 +220,7 @@ def test_a_new_one_that_is_disabled_is_paused():
 
 
 def test_an_update_of_many_is_an_edit_of_each_in_batches_and_of_no_other(monkeypatch, heard):
-    monkeypatch.setattr(many, "BATCH", 2)
+    monkeypatch.setattr(many, "EDITED_AT_ONCE", 2)
     rows = [make(name=f"job {n}") for n in range(5)]
     other = make(name="other")
     heard.clear()
