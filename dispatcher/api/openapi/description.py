@@ -50,6 +50,7 @@ SETTINGS: dict[str, Any] = _DEFAULTS | {
         "StateEnum": "scheduling.models.State",
         "StatusEnum": "dispatcher.models.Status",
         "LastStatusEnum": "dispatcher.api.tasks.filters.BEGUN",
+        "ScheduledTaskKindEnum": "scheduling.models.choices.Kind",
     },
 }
 

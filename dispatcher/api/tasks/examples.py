@@ -33,6 +33,7 @@ ONE_TIME = request(
     },
 )
 CREATE = [CRON, INTERVAL, ONE_TIME]
+REPLACE = [CRON]
 CHANGE = [
     request("Off", {"enabled": False}),
     request("Another time", {"cron_expression": "0 8 * * *"}),

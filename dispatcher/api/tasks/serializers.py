@@ -184,6 +184,19 @@ class ScheduledTaskSerializer(Strict, Prepared, serializers.ModelSerializer):
         return row
 
 
+class ScheduledTaskReplacementSerializer(ScheduledTaskSerializer):
+    """The whole of a scheduled task, as PUT takes it: what decides when it runs is said, and never
+    reset by silence. What else is left out gets its default."""
+
+    class Meta(ScheduledTaskSerializer.Meta):
+        extra_kwargs = ScheduledTaskSerializer.Meta.extra_kwargs | {
+            "timezone": {
+                "required": True,
+                "help_text": "The zone in which the cron expression and the times are meant.",
+            }
+        }
+
+
 def apply(row: ScheduledTask, data: dict[str, Any]) -> list[str]:
     """Set the values; the columns that this changes, and those that a constraint ties to them."""
     changed = {name for name, value in data.items() if getattr(row, name) != value}

@@ -20,7 +20,10 @@ from dispatcher.api.kernel.permissions import Requirement
 from dispatcher.api.kernel.schema import described
 from dispatcher.api.tasks import ahead, examples, history, pausing, preconditions, running
 from dispatcher.api.tasks.filters import ScheduledTaskFilters
-from dispatcher.api.tasks.serializers import ScheduledTaskSerializer
+from dispatcher.api.tasks.serializers import (
+    ScheduledTaskReplacementSerializer,
+    ScheduledTaskSerializer,
+)
 from dispatcher.models import TaskRun
 from dispatcher.watch import recent_runs
 from scheduling.database import DatabaseNow, locked, retry_contention
@@ -150,12 +153,16 @@ class ScheduledTaskViewSet(ApiView, GenericViewSet):
 
     @described(
         summary="Replace a scheduled task",
-        description="What the body leaves out gets its default. What was read can be sent back "
-        "unchanged: fields that cannot be set are ignored, masks stand for what they hide.",
-        examples=examples.CREATE,
+        description="The body needs `name`, `task`, `kind`, its rule (`cron_expression`, "
+        "`interval_seconds` or `run_at`) and `timezone`; 400 names what is missing. What else it "
+        "leaves out gets its default. What was read can be sent back unchanged: fields that cannot "
+        "be set are ignored, masks stand for what they hide.",
+        request=ScheduledTaskReplacementSerializer,
+        responses=ScheduledTaskSerializer,
+        examples=examples.REPLACE,
     )
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return self._changed(partial=False)
+        return self._changed(ScheduledTaskReplacementSerializer, partial=False)
 
     @described(
         summary="Change what the body names, and nothing else",
@@ -164,11 +171,12 @@ class ScheduledTaskViewSet(ApiView, GenericViewSet):
         examples=examples.CHANGE,
     )
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return self._changed(partial=True)
+        return self._changed(self.serializer_class, partial=True)
 
-    def _changed(self, partial: bool) -> Response:
+    def _changed(self, body: type[ScheduledTaskSerializer], partial: bool) -> Response:
         def change(row: ScheduledTask) -> None:
-            serializer = self.get_serializer(row, data=self.request.data, partial=partial)
+            context = self.get_serializer_context()
+            serializer = body(row, data=self.request.data, partial=partial, context=context)
             serializer.is_valid(raise_exception=True)
             serializer.save()
 

@@ -89,3 +89,13 @@ def test_the_page_loads_its_files_from_here(client):
     assert len(files) == 4
     assert all(finders.find(name) for name in files)
     assert "://" not in page.replace("http://www.w3.org", "")
+
+
+def test_put_says_what_it_needs_and_that_all_else_gets_its_default(description):
+    put = operations(description)["scheduled_task_update"]
+    place = put["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    required = description["components"]["schemas"][place.rpartition("/")[2]]["required"]
+    assert {*required} == {"name", "task", "kind", "timezone"}
+    for name in (*required, "cron_expression", "interval_seconds", "run_at"):
+        assert f"`{name}`" in put["description"]
+    assert "default" in put["description"]

@@ -16,6 +16,7 @@ from scheduling.registry import masking
 from tests.dispatcher.api.conftest import ADD, CRON, EVERY, OK, Api
 from tests.dispatcher.rows import run_at
 
+WHOLE = CRON | {"timezone": "UTC"}
 SECRET = {"region": "eu", "password": "open sesame"}
 
 
@@ -173,7 +174,7 @@ def test_patch_refuses_what_cannot_be_set(api):
 def test_put_gives_what_it_leaves_out_its_default(api):
     row = api.create(description="old", max_retries=3, enabled=False, kwargs={"x": 1})
 
-    answer = api.put(f"scheduled-tasks/{row['id']}/", CRON | {"name": "Renamed"})
+    answer = api.put(f"scheduled-tasks/{row['id']}/", WHOLE | {"name": "Renamed"})
 
     shown = answer.json()
     assert answer.status_code == 200
@@ -186,8 +187,32 @@ def test_put_needs_what_has_no_default(api):
 
     answer = api.put(f"scheduled-tasks/{row['id']}/", {"name": "Renamed"})
 
-    assert codes(answer) == {("task", "required"), ("kind", "required")}
+    missing = ("task", "kind", "timezone")
+    assert codes(answer) == {(name, "required") for name in missing}
     assert stored(row).name == "Nightly"
+
+
+@pytest.mark.parametrize("left_out", ["name", "task", "kind", "cron_expression", "timezone"])
+def test_put_never_resets_by_silence_what_decides_when_it_runs(api, left_out):
+    row = api.create(timezone="Asia/Shanghai", description="old")
+    body = {name: value for name, value in WHOLE.items() if name != left_out}
+
+    answer = api.put(f"scheduled-tasks/{row['id']}/", body)
+
+    assert (answer.status_code, codes(answer)) == (400, {(left_out, "required")})
+    kept = stored(row)
+    assert (kept.timezone, kept.cron_expression) == ("Asia/Shanghai", CRON["cron_expression"])
+    assert kept.description == "old"
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"), [("interval", "interval_seconds"), ("one_time", "run_at")]
+)
+def test_put_needs_the_rule_of_its_kind(api, kind, rule):
+    row = api.create()
+    body = {"name": "Nightly", "task": CRON["task"], "kind": kind, "timezone": "UTC"}
+
+    assert codes(api.put(f"scheduled-tasks/{row['id']}/", body)) == {(rule, "required")}
 
 
 def test_a_body_that_was_read_can_be_put_back_unchanged(api):
