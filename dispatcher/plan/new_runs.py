@@ -48,6 +48,13 @@ def new_run(
     )
 
 
+def expiry_of(expires: float | datetime | None, moment: datetime) -> datetime | None:
+    """When a run of `moment` expires; `expires` is in seconds from it, or an instant itself."""
+    if expires is None or isinstance(expires, datetime):
+        return expires
+    return moment + timedelta(seconds=expires)
+
+
 def queue_of(row: ScheduledTask) -> str:
     """The queue that Celery's routing gives it; a route function of the host sees its arguments."""
     if registry.depends_on_arguments():

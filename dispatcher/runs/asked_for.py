@@ -10,14 +10,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from dispatcher.models import TaskRun, Trigger
-from dispatcher.plan.new_runs import new_run, publish_time
+from dispatcher.plan.new_runs import expiry_of, new_run, publish_time
 from dispatcher.publish import publisher
 from scheduling import registry
 from scheduling.database import database_now, retry_contention
 from scheduling.database.after_commit import after_commit
 from scheduling.models import ScheduledTask, spoilt_rows
 from scheduling.schedules import ScheduleError
-from scheduling.validation import check_arguments, schedule_error
+from scheduling.validation import called, check_arguments, schedule_error
 
 
 def run_now(
@@ -40,28 +40,33 @@ def run_now(
 
 def run_task(
     task: Any,
-    args: Sequence[Any] = (),
+    args: Sequence[Any] | None = (),
     kwargs: dict[str, Any] | None = None,
     *,
     at: datetime | None = None,
     by: Any = None,
     via: str = "code",
 ) -> TaskRun:
-    """Run a task (or its name) without a definition, now or `at` an aware datetime."""
-    name = registry.task_name(task)
-    now = database_now()
+    """Run a task without a definition, now or `at` an aware datetime. `task`: a Celery task, its
+    name, or the signature of one, with its arguments, queue, priority, expiry and time limits.
+
+    `ValidationError` names what cannot be used.
+    """
+    call = called(task, args, kwargs)
+    name, now = call.task, database_now()
     if registry.is_refused(name):
         raise refusal("task", _("This task cannot be run from here."), "refused_task")
     if at is not None and timezone.is_naive(at):
         raise refusal("at", _("Give a date and time with its time zone."), "naive")
-    args, kwargs = _checked(name, args, kwargs or {})
+    args, kwargs = _checked(name, call.args, call.kwargs)
     start_at = max(at, now) if at is not None else now
     run = TaskRun(
         name=name,
         task=name,
         args=args,
         kwargs=kwargs,
-        queue=registry.queue_for(name, args, kwargs),
+        expires_at=expiry_of(call.expires, start_at),
+        **{"queue": registry.queue_for(name, args, kwargs)} | call.columns,
         **_asked_for(Trigger.MANUAL, start_at, now, by, via),
     )
     return start_runs([run], now)[0]

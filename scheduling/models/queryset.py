@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import NotSupportedError, connections, models, transaction
 from django.db.models import F, OrderBy, Q
 
-from scheduling import edits, registry, trail, validation
+from scheduling import edits, trail, validation
 from scheduling.database import free, locked
 from scheduling.models import spoilt_rows
 from scheduling.models.choices import Kind
@@ -160,7 +160,9 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     # Create. Each validates as the admin does: `ValidationError` names the field. `task` is a
-    # Celery task or its registered name; `options` are further fields.
+    # Celery task, its registered name, or the signature of one, whose arguments follow `args`, and
+    # whose queue, priority, expiry and time limits hold where `options` (further fields) say
+    # nothing. None for a text is its default.
 
     def create_one_time(
         self,
@@ -168,7 +170,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         task: Any,
         run_at: datetime,
         *,
-        args: Sequence[Any] = (),
+        args: Sequence[Any] | None = (),
         kwargs: dict[str, Any] | None = None,
         **options: Any,
     ) -> "ScheduledTask":
@@ -181,7 +183,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         task: Any,
         every: int | timedelta,
         *,
-        args: Sequence[Any] = (),
+        args: Sequence[Any] | None = (),
         kwargs: dict[str, Any] | None = None,
         **options: Any,
     ) -> "ScheduledTask":
@@ -196,7 +198,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         task: Any,
         expression: str,
         *,
-        args: Sequence[Any] = (),
+        args: Sequence[Any] | None = (),
         kwargs: dict[str, Any] | None = None,
         **options: Any,
     ) -> "ScheduledTask":
@@ -209,19 +211,15 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         kind: str,
         name: str,
         task: Any,
-        args: Sequence[Any],
+        args: Sequence[Any] | None,
         kwargs: dict[str, Any] | None,
         options: dict[str, Any],
         rule: dict[str, Any],
     ) -> "ScheduledTask":
+        call = validation.called(task, args, kwargs)
+        columns = validation.columns_of(self.model, call, rule, options)
         row = self.model(
-            kind=kind,
-            name=name,
-            task=registry.task_name(task),
-            args=list(args) if isinstance(args, (list, tuple)) else args,
-            kwargs={} if kwargs is None else kwargs,
-            **rule,
-            **options,
+            kind=kind, name=name, task=call.task, args=call.args, kwargs=call.kwargs, **columns
         )
         validation.check_values(row)
         row.save(force_insert=True, using=self.db)

@@ -9,7 +9,6 @@ from scheduling.registry.celery_tasks import (
     is_known,
     is_refused,
     signature_of,
-    task_name,
     task_names,
 )
 from scheduling.registry.queue_names import QueueProblem, queue_problem
@@ -34,6 +33,5 @@ __all__ = [
     "queue_problem",
     "signature_of",
     "storable",
-    "task_name",
     "task_names",
 ]

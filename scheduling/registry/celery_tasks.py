@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Celery
 from celery.app import app_or_default
+from celery.app.trace import task_has_custom
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -44,11 +45,6 @@ def is_refused(name: str) -> bool:
     return name.startswith(REFUSED_PREFIXES)
 
 
-def task_name(task: Any) -> str:
-    """The name of a Celery task, or the text itself."""
-    return task if isinstance(task, str) else str(task.name)
-
-
 def task_names() -> list[str]:
     return sorted(name for name in _app().tasks if not is_refused(name))
 
@@ -76,23 +72,61 @@ def close_matches(name: str) -> list[str]:
 
 
 def signature_of(name: str) -> inspect.Signature | None:
-    """The parameters that a caller gives (without `self`), or None where the task is unknown."""
+    """The parameters that a caller gives (without `self`), or None where the task is unknown.
+
+    Of a decorator that takes anything, those of the function inside.
+    """
     if not is_known(name):
         return None
-    return inspect.signature(_app().tasks[name].run)
+    run = _run_of(_app().tasks[name])
+    outer = inspect.signature(run, follow_wrapped=False)
+    return _inner(run) if _takes_anything(outer) else outer
+
+
+def _takes_anything(signature: inspect.Signature) -> bool:
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    return kinds == {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+def _run_of(task: Any) -> Any:
+    """What the author decorated, without Celery's own wrapper of `autoretry_for`."""
+    return getattr(task, "_orig_run", task.run)
+
+
+def _inner(run: Any) -> inspect.Signature:
+    """The signature of the function that a decorator wraps; without `self`, if that has one."""
+    function = getattr(run, "__func__", run)
+    inner = inspect.signature(inspect.unwrap(function))
+    first = next(iter(inner.parameters.values()), None)
+    if not inspect.ismethod(run) or first is None:
+        return inner
+    given = next(iter(inspect.signature(function, follow_wrapped=False).parameters.values()))
+    if given.name != first.name and given.kind is not inspect.Parameter.VAR_POSITIONAL:
+        return inner  # the decorator keeps the task for itself
+    return inner.replace(parameters=[*inner.parameters.values()][1:])
 
 
 def binding_error(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Why a call with these arguments would fail, or None if it fits or the task is unknown."""
-    signature = signature_of(name)
-    if signature is None:
+    """Why Celery would refuse a call with these arguments, or None where it accepts them, or the
+    task is unknown."""
+    if not is_known(name) or not (said := _refusal(_app().tasks[name], args, kwargs)):
         return None
+    texts = {"error": said, "signature": f"{name}{signature_of(name)}"}
+    return _("%(error)s; the signature is %(signature)s") % texts
+
+
+def _refusal(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What is wrong with the arguments. Asked is what Celery calls: the outermost function, as it
+    is written, and not what `functools.wraps` says of the one inside."""
+    if not task.typing:
+        return ""
+    if not hasattr(task, "__header__") and task_has_custom(task, "__call__"):
+        return ""  # Celery checks a class of the author's not at all, and calls `__call__`
     try:
-        signature.bind(*args, **kwargs)
+        inspect.signature(_run_of(task), follow_wrapped=False).bind(*args, **kwargs)
     except TypeError as error:
-        texts = {"error": _said(error), "signature": f"{name}{signature}"}
-        return _("%(error)s; the signature is %(signature)s") % texts
-    return None
+        return _said(error)
+    return ""
 
 
 _NAMED = re.compile(r"'(.*)'")

@@ -1,6 +1,7 @@
 """What may be saved, and the columns of a scheduled task by what it means to change them."""
 
 from scheduling.validation.arguments import check_arguments
+from scheduling.validation.calls import Call, called
 from scheduling.validation.columns import (
     DECIDING,
     JSON,
@@ -22,6 +23,7 @@ from scheduling.validation.errors import (
     schedule_error,
     unknown_kind,
 )
+from scheduling.validation.options import columns_of
 from scheduling.validation.row import (
     KIND_FIELDS,
     check_values,
@@ -39,9 +41,12 @@ __all__ = [
     "RULE",
     "TIMING",
     "AdvisedError",
+    "Call",
+    "called",
     "check_arguments",
     "check_values",
     "clean",
+    "columns_of",
     "differing",
     "in_words",
     "interval_of",

@@ -104,6 +104,14 @@ def _check_texts(row: "ScheduledTask") -> Found:
             yield field, ValidationError(message, code="not_storable")
 
 
+def _check_nothing(row: "ScheduledTask") -> Found:
+    """A text that may be empty is no None: Django takes that for empty, the database does not."""
+    for field in ("description", "owner", "group", "queue"):
+        if getattr(row, field) is None:
+            message = _("This cannot be null. Leave it empty instead.")
+            yield field, ValidationError(message, code="null")
+
+
 def _check_name(row: "ScheduledTask") -> Found:
     if not isinstance(row.name, str) or not row.name.strip():
         yield "name", ValidationError(_("Give the job a name."), code="blank")
@@ -223,6 +231,7 @@ def _no_slot_error(row: "ScheduledTask", now: datetime) -> tuple[str, Validation
 
 _CHECKS: tuple[Callable[["ScheduledTask"], Found], ...] = (
     _check_texts,
+    _check_nothing,
     _check_name,
     _check_task,
     _check_arguments,

@@ -1,10 +1,11 @@
 """Which Celery tasks can be scheduled, what they take, and where they go."""
 
+import functools
 import inspect
 from typing import Any
 
 import pytest
-from celery import current_app
+from celery import Task, current_app
 
 from scheduling import registry
 from scheduling.registry.argument_text import completed, json_error, json_line
@@ -55,11 +56,6 @@ def test_a_task_is_told_by_its_name_signature_and_docstring():
     assert [task.name for task in registry.all_tasks()] == registry.task_names()
 
 
-def test_a_task_is_named_by_itself_or_by_a_text():
-    assert registry.task_name(current_app.tasks[ADD]) == ADD
-    assert registry.task_name("some.task") == "some.task"
-
-
 def test_a_bound_task_takes_no_self():
     assert [*registry.signature_of(f"{TASKS}.work").parameters] == ["seconds"]
 
@@ -92,6 +88,91 @@ def test_arguments_that_do_not_fit_are_told_with_the_signature(register, args, k
     # of a parameter by key Python says `keyword-only argument` since 3.12
     error = error and error.replace("keyword-only ", "")
     assert error == (told and f"{told}; the signature is {signature}")
+
+
+def takes_the_task_away(function):
+    @functools.wraps(function)
+    def wrapper(self, *args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def gives_a_connection(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, connection="it", **kwargs)
+
+    return wrapper
+
+
+def of_region(function):
+    @functools.wraps(function)
+    def wrapper(region, **kwargs):
+        return function(region.upper(), 1, **kwargs)
+
+    return wrapper
+
+
+def fails_often(order):
+    """Is tried again by Celery."""
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "args", "kwargs", "shown"),
+    [
+        (takes_the_task_away(lambda order: None), {"bind": True}, [1], {}, "(order)"),
+        (takes_the_task_away(lambda order: None), {"bind": True}, [], {"order": 1}, "(order)"),
+        (gives_a_connection(lambda order, *, connection: None), {}, [1], {}, None),
+        (gives_a_connection(lambda self, order, *, connection: 0), {"bind": True}, [1], {}, None),
+        (of_region(lambda region, number: None), {}, ["eu"], {"more": 1}, "(region, **kwargs)"),
+        (fails_often, {"typing": False}, [1, 2], {}, "(order)"),
+        (fails_often, {"autoretry_for": (OSError,)}, [1], {}, "(order)"),
+    ],
+)
+def test_arguments_that_celery_accepts_fit(register, function, options, args, kwargs, shown):
+    function.__name__ = "decorated"
+    name = register(function, **options)
+    task = current_app.tasks[name]
+    if task.typing:
+        task.__header__(*args, **kwargs)  # raises what Celery says of them at the call
+    assert registry.binding_error(name, args, kwargs) is None
+    assert shown in (None, str(registry.signature_of(name)))
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (fails_often, {"autoretry_for": (OSError,)}),
+        (of_region(lambda region, number: None), {}),
+    ],
+)
+def test_arguments_that_celery_refuses_do_not_fit(register, function, options):
+    function.__name__ = "decorated"
+    name = register(function, **options)
+    with pytest.raises(TypeError):
+        current_app.tasks[name].__header__(1, 2, 3)
+    assert registry.binding_error(name, [1, 2, 3], {}).startswith("too many positional arguments")
+
+
+class Lenient(Task):
+    """A base class whose `__call__` takes more than `run`."""
+
+    name = "shop.lenient"
+
+    def __call__(self, *args, tenant, **kwargs):
+        return self.run(*args, **kwargs)
+
+    def run(self, order):
+        return order
+
+
+def test_a_class_that_is_called_by_its_own_call_is_asked_nothing():
+    current_app.register_task(Lenient())
+    try:
+        assert registry.binding_error("shop.lenient", [1], {"tenant": "a"}) is None
+    finally:
+        current_app.tasks.pop("shop.lenient")
 
 
 def test_arguments_of_a_task_that_is_not_known_here_fit():
