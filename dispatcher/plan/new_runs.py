@@ -26,7 +26,7 @@ def new_run(
     row: ScheduledTask, trigger: str, *, scheduled_for: datetime, start_at: datetime, now: datetime
 ) -> TaskRun:
     """A run with what travels from its definition, leased to its maker. Not saved."""
-    expires = timedelta(seconds=row.expires_seconds) if row.expires_seconds else None
+    own = expiry_of(row.expires_seconds or None, scheduled_for)
     return TaskRun(
         scheduled_task=row,
         name=row.name,
@@ -35,7 +35,7 @@ def new_run(
         scheduled_for=scheduled_for,
         start_at=start_at,
         publish_at=publish_time(start_at, now),
-        expires_at=scheduled_for + expires if expires else None,
+        expires_at=own or registry.own_expiry(row.task, scheduled_for),
         revision=row.revision,
         args=row.args,
         kwargs=row.kwargs,

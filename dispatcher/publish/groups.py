@@ -11,6 +11,7 @@ from kombu import Producer
 
 from dispatcher.models import TaskRun
 from dispatcher.publish.broker import ready
+from scheduling import registry
 
 
 def by_queue(runs: list[TaskRun]) -> dict[str, list[TaskRun]]:
@@ -23,9 +24,13 @@ def by_queue(runs: list[TaskRun]) -> dict[str, list[TaskRun]]:
 def bound_queues(app: Celery, producer: Producer, runs: list[TaskRun]) -> dict[str, Any]:
     """The queues by name, bound to the producer's channel: kombu copies an unbound one for every
     message, a fifth of the time that a message takes."""
-    names = {run.queue for run in runs if run.queue}
+    tasks = {run.queue: run.task for run in runs if run.queue}
     channel: Any = producer.channel
-    return {name: app.amqp.queues[name].bind(channel) for name in names}
+    return {name: _queue(app, task, name).bind(channel) for name, task in tasks.items()}
+
+
+def _queue(app: Celery, task: str, name: str) -> Any:
+    return registry.own_queue(task, name) or app.amqp.queues[name]
 
 
 def undeclared(app: Celery, producer: Producer, name: str) -> Any:

@@ -1,14 +1,15 @@
-"""What a run is as a message, and handing one to the broker. No database, no marks."""
+"""Hand the message of a run to the broker. No database, no marks."""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from celery import Celery
 from kombu import Producer
-from kombu.utils import json as message_json
 
-from dispatcher.models import Status, TaskRun
+from dispatcher.models import TaskRun
+from dispatcher.publish.content import content_of, options_of
+from scheduling import registry
 from scheduling.database import own_connection
 from scheduling.registry.routing import GuardedRouter
 
@@ -24,7 +25,7 @@ def send(
     """Send one message. Each publish has a new message id: a worker discards an id that it saw
     expire or be revoked; the run's identity is in the headers. `queue`: the run's, bound."""
     eta = run.start_at if run.start_at > now else None
-    queue = queue or run.queue or None
+    queue = queue or registry.own_queue(run.task, run.queue) or run.queue or None
     try:
         _send_task(app, producer, run, queue, eta)
     except ValueError:
@@ -56,9 +57,7 @@ def _call_send_task(
         eta=eta,
         expires=None,
         queue=queue,
-        priority=_broker_priority(run.priority, producer),
-        time_limit=run.time_limit,
-        soft_time_limit=run.soft_time_limit,
+        **options_of(run, content.task, takes_batches(producer)),
         retries=content.retries,
         headers={"run_id": str(run.pk), "attempt": run.attempt} | content.tries,
         ignore_result=True,
@@ -66,33 +65,3 @@ def _call_send_task(
         argsrepr="",
         kwargsrepr="",
     )
-
-
-class Content(NamedTuple):
-    """What a message carries beside whose it is."""
-
-    task: str
-    args: list[Any]
-    kwargs: dict[str, Any]
-    retries: int
-    tries: dict[str, int]
-
-
-def content_of(run: TaskRun) -> Content:
-    """What the run carries; where it waits for its own next try, what that carried when the task
-    sent it."""
-    if run.status != Status.RETRYING or run.token is None:
-        return Content(run.task, run.args, run.kwargs, 0, {})
-    tries = {"tries": run.retries + 1}
-    kept = run.next_try
-    if not kept:
-        return Content(run.task, run.args, run.kwargs, run.retries + 1, tries)
-    args, kwargs = message_json.loads(kept["arguments"])
-    return Content(kept["task"], args, kwargs, kept["retries"], tries)
-
-
-def _broker_priority(priority: int | None, producer: Producer) -> int | None:
-    """9 is first here and on RabbitMQ; on Redis 0 is."""
-    if priority is None or not takes_batches(producer):
-        return priority
-    return 9 - priority

@@ -65,7 +65,7 @@ def run_task(
         task=name,
         args=args,
         kwargs=kwargs,
-        expires_at=expiry_of(call.expires, start_at),
+        expires_at=expiry_of(call.expires, start_at) or registry.own_expiry(name, start_at),
         **{"queue": registry.queue_for(name, args, kwargs)} | call.columns,
         **_asked_for(Trigger.MANUAL, start_at, now, by, via),
     )
@@ -88,10 +88,17 @@ def rerun(
     again = TaskRun(
         **{name: getattr(run, name) for name in _COPIED},
         rerun_of=run,
+        expires_at=_expiry_again(run, now),
         **_asked_for(Trigger.RERUN, now, now, by, via),
     )
     _replace_arguments(again, args, kwargs)
     return start_runs([again], now)[0]
+
+
+def _expiry_again(run: TaskRun, now: datetime) -> datetime | None:
+    """By what the task says, if the schedule says nothing: that is about slots."""
+    task = run.scheduled_task
+    return None if task and task.expires_seconds else registry.own_expiry(run.task, now)
 
 
 def _asked_for(
@@ -133,6 +140,8 @@ def run_of(
     )
     run.triggered_by, run.triggered_via = str(by or "")[:200], via
     run.expires_at = None
+    if not task.expires_seconds and trigger != Trigger.BACKFILL:  # whose runs take turns
+        run.expires_at = registry.own_expiry(task.task, run.start_at)
     return run
 
 

@@ -14,6 +14,7 @@ from scheduling.registry.celery_tasks import (
 from scheduling.registry.queue_names import QueueProblem, queue_problem
 from scheduling.registry.routing import RouteError, asked_queue, depends_on_arguments, queue_for
 from scheduling.registry.sendable import argument_problem, argument_problems, storable
+from scheduling.registry.task_options import own_expiry, own_options, own_queue
 
 __all__ = [
     "QueueProblem",
@@ -29,6 +30,9 @@ __all__ = [
     "describe",
     "is_known",
     "is_refused",
+    "own_expiry",
+    "own_options",
+    "own_queue",
     "queue_for",
     "queue_problem",
     "signature_of",

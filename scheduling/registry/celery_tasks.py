@@ -29,12 +29,12 @@ class TaskInfo:
 
 def _app() -> Celery:
     app = app_or_default()
-    _import_tasks(app)
+    import_tasks(app)
     return app
 
 
 @cache
-def _import_tasks(app: Celery) -> None:
+def import_tasks(app: Celery) -> None:
     """The web process has not imported every tasks module. Once: Celery checks all models of
     Django (10 ms) each time it is asked to."""
     app.loader.import_default_modules()

@@ -1,4 +1,5 @@
-"""Which queue Celery's routing gives a task: code of the host, which may raise.
+"""Which queue Celery gives a task, by its own options or by its routing: code of the host, which
+may raise.
 
 What it raises concerns the runs that it was asked about, and no others: they get the default queue,
 and their message, for which Celery asks again, ends them with the reason.
@@ -11,6 +12,8 @@ from typing import Any
 from celery.app import app_or_default
 from celery.app.routes import MapRoute
 from celery.exceptions import SoftTimeLimitExceeded
+
+from scheduling.registry.task_options import own_options
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,8 @@ def asked_queue(
 ) -> str:
     """As `queue_for`, but raises `RouteError`."""
     app = app_or_default()
-    route = GuardedRouter(app.amqp.router).route({}, name, args, kwargs, app.tasks.get(name))
+    own = own_options(name)  # as in Celery, a task's own queue comes before the routes
+    route = GuardedRouter(app.amqp.router).route(own, name, args, kwargs, app.tasks.get(name))
     queue = route.get("queue")
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
 

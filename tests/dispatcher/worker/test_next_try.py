@@ -8,7 +8,7 @@ from celery import signals
 from celery.app.task import Context
 
 from dispatcher.models import TaskRun
-from dispatcher.publish import messages
+from dispatcher.publish.content import content_of
 from dispatcher.worker import celery_signals, next_try
 from scheduling.database import database_now
 from tests.dispatcher.worker.test_gate import make
@@ -46,7 +46,7 @@ def test_another_message_with_our_name_loses_it_and_a_next_attempt_keeps_its_own
 def test_what_the_message_carried_is_what_is_sent_again(value):
     next_try.see(mine := request(), {"id": "m", "task": "t", "retries": 3}, ((value,), {"k": 1}, 0))
     run = make(status="retrying", attempt=2, token=uuid.uuid4(), next_try=mine.next_try)
-    content = messages.content_of(TaskRun.objects.get(pk=run.pk))
+    content = content_of(TaskRun.objects.get(pk=run.pk))
     assert content == ("t", [value], {"k": 1}, 3, {"tries": run.retries + 1})
 
 
@@ -66,7 +66,7 @@ def test_the_next_attempt_begins_with_the_runs_own_arguments():
 
     assert TaskRun.objects.all().try_again(run, End("lost"), now, now)
     again = TaskRun.objects.get(pk=run.pk)
-    assert messages.content_of(again)[:3] == (run.task, [5], {})
+    assert content_of(again)[:3] == (run.task, [5], {})
 
 
 def test_our_receiver_is_behind_those_that_were_connected_later():
