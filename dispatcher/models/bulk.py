@@ -70,6 +70,8 @@ def _values(move: Move) -> list[Any]:
 
 def insert(runs: Sequence[TaskRun]) -> None:
     """Insert them all, or raise as `bulk_create` does."""
+    if not runs:
+        return  # an empty COPY is a round trip all the same
     if connection.vendor != "postgresql":
         TaskRun.objects.bulk_create(runs, batch_size=1000)
         return

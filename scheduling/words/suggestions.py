@@ -51,13 +51,26 @@ def zone_suggestions(timezone: str, expression: str, now: datetime) -> list[Sugg
 
 
 def cron_suggestions(expression: str, timezone: str, now: datetime) -> list[Suggested]:
-    """What a cron expression that is refused or in doubt probably meant."""
+    """What a cron expression that is refused or in doubt probably meant. Where the zone is none, in
+    the zone that it means, if there is one."""
+    timezone = _zone_of(timezone)
     try:
-        warnings = Cron(expression, timezone if timezone in NAMES else "UTC").warnings
+        warnings = Cron(expression, timezone).warnings
         found = [one for warning in warnings for one in warning.suggestions]
     except ScheduleError as error:
         found = [*error.suggestions]
     return suggested(found, expression, timezone, now)
+
+
+def _zone_of(timezone: str) -> str:
+    if timezone in NAMES:
+        return timezone
+    try:
+        zone(timezone)
+    except ScheduleError as error:
+        meant = {one.timezone for one in error.suggestions if one.timezone}
+        return meant.pop() if len(meant) == 1 else "UTC"
+    return timezone
 
 
 def _told(

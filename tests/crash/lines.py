@@ -23,6 +23,7 @@ MODULES = (
     "dispatcher/plan/planner.py",
     "dispatcher/plan/misfire.py",
     "dispatcher/publish/publisher.py",
+    "dispatcher/publish/content.py",
     "dispatcher/publish/messages.py",
     "dispatcher/tick.py",
     "dispatcher/follow_edits.py",

@@ -14,6 +14,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "dispatcher/plan/new_runs.py": ("planner", "runs"),
     "dispatcher/plan/misfire.py": ("misfire", "contention"),
     "dispatcher/publish/publisher.py": ("messages", "contention", "rescue", "ticking"),
+    "dispatcher/publish/content.py": ("messages", "task_options", "next_try"),
     "dispatcher/publish/messages.py": ("publisher", "next_try", "signals"),
     "dispatcher/publish/broker.py": ("publisher", "rescue", "connections"),
     "dispatcher/worker/gate.py": ("claim", "verbs", "connections"),
