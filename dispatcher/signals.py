@@ -58,14 +58,14 @@ def _send(run: "TaskRun") -> None:
 
 
 def announce_on_commit(run_ids: Sequence[UUID]) -> None:
-    """As `announce_all`, once the transaction that ended them is committed."""
+    """Announce the ends of runs once the transaction that ended them is committed."""
     if run_ids and is_listened_to():
         after_commit(announce_all, run_ids)
 
 
 @retry_contention
 def close(rows: "TaskRunQuerySet", status: str, reason: str, **params: Any) -> int:
-    """As the verb `close`, and `run_finished` for each that it ended, when this commits."""
+    """Close runs by the verb `close`; on commit, send `run_finished` for each that it ended."""
     if not is_listened_to():
         return rows.close(status, reason, **params)
     with transaction.atomic():

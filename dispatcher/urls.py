@@ -1,4 +1,4 @@
-"""For an existing project: `path("", include("dispatcher.urls"))`."""
+"""The addresses of all faces. For an existing project: `path("", include("dispatcher.urls"))`."""
 
 from django.urls import path
 

@@ -26,7 +26,7 @@ class StopQuerySet(models.QuerySet["Stop"]):
         return self.filter(in_force=True)
 
     def between(self, start: datetime, end: datetime) -> "StopQuerySet":
-        """Those that were in force at some time in [start, end)."""
+        """Stops that were in force at some time in [start, end)."""
         return self.filter(Q(resumed_at=None) | Q(resumed_at__gt=start), paused_at__lt=end)
 
 

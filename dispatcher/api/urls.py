@@ -1,4 +1,4 @@
-"""All of the API. For an existing project: `path("api/", include("dispatcher.api.urls"))`."""
+"""Addresses of the API. In an existing project: `path("api/", include("dispatcher.api.urls"))`."""
 
 from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter

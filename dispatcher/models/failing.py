@@ -12,30 +12,30 @@ from scheduling.models import ScheduledTask
 
 class FailingQuerySet(models.QuerySet["Failing"]):
     def now(self) -> "FailingQuerySet":
-        """Those that still fail."""
+        """Scheduled tasks that still fail."""
         return self.filter(recovered_at=None)
 
     def owed(self, now: datetime) -> "FailingQuerySet":
-        """Those whose owner is to be told something, and nobody else is at it."""
+        """Rows whose owner is to be told something, and nobody else is at it."""
         return self.filter(tell_at__lte=now)
 
     def recover(self, recovered_at: datetime, now: datetime) -> int:
-        """Its newest run succeeded: its owner is owed a word, and then the row goes."""
+        """Note that the newest run succeeded: the owner is owed a word, then the row goes."""
         rows = self.filter(recovered_at=None)
         return rows.update(recovered_at=recovered_at, noticed_at=now, tell_at=now)
 
     def fail_again(self, now: datetime) -> int:
-        """It failed once more before its owner was told that it had recovered: nothing is new.
+        """Note one more failure before the owner was told of a recovery: nothing is new.
         Where somebody is telling it just now, it is."""
         rows = self.filter(recovered_at__isnull=False, tell_at__lte=now)
         return rows.update(recovered_at=None, tell_at=None)
 
     def tell(self, now: datetime) -> int:
-        """Its owner is owed a word about it."""
+        """Note that the owner is owed a word."""
         return self.filter(tell_at=None).update(noticed_at=now, tell_at=now)
 
     def told(self, now: datetime, lease: datetime) -> int:
-        """Their owners know what was true at `now`, says the holder of the lease; how many rows
+        """Note, as the holder of the lease, that owners know what was true at `now`; how many rows
         are gone because they had recovered."""
         self.filter(recovered_at=None).update(told_at=now)
         still = self.filter(tell_at=lease)

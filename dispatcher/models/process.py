@@ -92,7 +92,7 @@ class Worker(models.Model):
 
     @property
     def can_terminate(self) -> bool:
-        """Only prefork can limit the time of a run or end one that is running."""
+        """Whether it can limit a run's time, or end one that is running: only prefork can."""
         return "prefork" in self.pool
 
 

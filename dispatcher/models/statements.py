@@ -46,7 +46,7 @@ def execute(key: Hashable, build: Callable[[], Built], values: Mapping[str, Any]
 
 
 def compiled(rows: QuerySet[Any], columns: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """As `QuerySet.update`, up to the statement and its parameters."""
+    """Compile what `QuerySet.update` would execute: the statement and its parameters."""
     query: Any = rows.query.chain(UpdateQuery)
     query.add_update_values(columns)
     query.annotations = {}

@@ -95,7 +95,7 @@ def first_unplanned(
 
 
 def recorded_of(ids: list[int], now: datetime) -> dict[int, Recorded]:
-    """By row: two queries that each look at the end of the rows' histories only."""
+    """The records by row, in two queries that each look at the end of the rows' histories only."""
     if not ids:
         return {}
     newest = TaskRun.objects.filter(scheduled_task=OuterRef("pk"), slot__lte=now).order_by("-slot")

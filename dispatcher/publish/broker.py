@@ -69,7 +69,7 @@ def messages_ready(queue: str) -> int | None:
 
 
 def refusals(queues: Iterable[str]) -> dict[str, str]:
-    """By queue, what the broker says where it refuses one; empty without a broker."""
+    """The refusals of the broker, by queue, in its own words; empty without a broker."""
     said: dict[str, str] = {}
     try:
         with pool.connection(app_or_default()) as connection:
@@ -104,7 +104,7 @@ def ready_in(connection: Connection, queue: str) -> int:
 
 
 def ready(connection: Connection, queue: str) -> int:
-    """As `ready_in`, but raises what the broker says of a queue that is not there or refused."""
+    """Do as `ready_in`, but raise what the broker says of a queue that is not there or refused."""
     with connection.channel() as channel:  # of its own: a refusal closes it
         declared = channel.queue_declare(queue, passive=True)  # type: ignore[attr-defined]
         return int(declared.message_count)

@@ -63,7 +63,7 @@ def publish(runs: Sequence[TaskRun], now: datetime, distance: timedelta | None =
 
 
 def publish_or_leave(runs: Sequence[TaskRun], now: datetime) -> int:
-    """As `publish`, for callers whose own work is done: a broker that is away is only logged."""
+    """Publish for a caller whose own work is done: a broker that is away is only logged."""
     try:
         return publish(runs, now)
     except BrokerAway as error:
@@ -206,7 +206,7 @@ def _mark(runs: Iterable[TaskRun], distance: timedelta | None) -> int:
 
 
 def _mark_group(ids: list[UUID], attempt: int, lease: datetime, distance: timedelta | None) -> int:
-    """Those that somebody has locked stay unmarked, and are sent a second time: the gate lets only
+    """Mark runs. Locked ones stay unmarked, and are sent a second time: the gate lets only
     one of two messages start."""
     try:
         return TaskRun.objects.mark_published(ids, attempt, lease, distance)

@@ -9,7 +9,7 @@ register = template.Library()
 
 @register.inclusion_tag("admin/dispatcher/overview/live.html", takes_context=True)
 def overview(context: Any) -> dict[str, Any]:
-    """All of it, for those who may see it; nothing for others.
+    """The overview for who may see it; nothing for others.
 
     The admin is imported here: Django imports every library of tags for its checks, also in a
     project that has no admin.

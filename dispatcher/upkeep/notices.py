@@ -43,7 +43,7 @@ _BEFORE_ALL = Value(UUID(int=0), output_field=UUIDField())
 
 
 def notice(now: datetime) -> None:
-    """Both, at the end of a rescue pass, which must not fail for it."""
+    """Note and tell, at the end of a rescue pass, which must not fail for it."""
     try:
         note_changes(now)
         tell()

@@ -77,7 +77,7 @@ def _batches(now: datetime) -> Iterator[list[uuid.UUID]]:
 
 
 def _prunable(now: datetime) -> "Iterator[QuerySet[TaskRun, TaskRun]]":
-    """By status, which an index answers: ended runs that are old enough and not needed."""
+    """Ended runs that are old enough and not needed, by status, which an index answers."""
     for status, days in _RETENTION.items():
         oldest = run_id_at(now - timedelta(days=days.value))
         old = TaskRun.objects.filter(status=status, pk__lt=oldest).order_by()

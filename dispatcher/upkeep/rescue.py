@@ -129,7 +129,7 @@ def publish_again(now: datetime) -> int:
 
 
 def _not_in_a_worker(unanswered: TaskRunQuerySet) -> TaskRunQuerySet:
-    """Without those whose messages a living worker holds: it starts them when it can."""
+    """Runs whose message no living worker holds: one that does starts them when it can."""
     held = list(Worker.objects.held_by_living())
     late: list[UUID] = []
     for at in range(0, len(held), LIMIT):
@@ -138,7 +138,7 @@ def _not_in_a_worker(unanswered: TaskRunQuerySet) -> TaskRunQuerySet:
 
 
 def _first_in_line(unanswered: TaskRunQuerySet) -> TaskRunQuerySet:
-    """Without those that take turns and have another one before them: its end publishes them."""
+    """Runs that have none before them in their turn: the end of that one publishes them."""
     turns = Q(reason="takes_turns")
     waiting = unanswered.filter(turns, scheduled_task__isnull=False).order_by()
     schedules = set(waiting.values_list("scheduled_task", flat=True))
@@ -150,7 +150,7 @@ def _first_in_line(unanswered: TaskRunQuerySet) -> TaskRunQuerySet:
 
 
 def _missing(unanswered: TaskRunQuerySet, now: datetime) -> list[tuple[TaskRunQuerySet, int]]:
-    """By queue: overdue runs of which some have no message, and how many; the fewest first."""
+    """Overdue runs by queue, of which so many have no message; the fewest first."""
     found: list[tuple[TaskRunQuerySet, int]] = []
     overdue = unanswered.filter(publish_at__lte=now)
     for queue in sorted(set(overdue.order_by().values_list("queue", flat=True))):

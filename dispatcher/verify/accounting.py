@@ -42,7 +42,7 @@ class Subject:
         return self.terms[-1].start if self.now is None else None
 
     def runs(self) -> Any:
-        """Its runs; of a deleted task those that bear one of its names, too: they are detached."""
+        """The runs of the task; of a deleted one, detached runs that bear one of its names, too."""
         own = Q(scheduled_task=self.pk)
         if self.now is None:
             own |= Q(scheduled_task=None, name__in=self.names)

@@ -55,7 +55,7 @@ def _paused() -> Gauge:
 
 
 def _tick_age(now: datetime) -> Gauge:
-    """Without a value before the first tick: `absent()` tells it."""
+    """The age of the last tick. No value before the first: `absent()` tells it."""
     gauge = Gauge("minutehand_last_tick_age_seconds", "Time since the last tick ended.", labels=[])
     last = last_tick()
     if last is not None and last.finished_at is not None:

@@ -103,7 +103,7 @@ def is_frequent(status: str) -> bool:
 
 
 def whose_last_is(tasks: QuerySet[ScheduledTask], status: str) -> QuerySet[ScheduledTask]:
-    """Those of the tasks whose newest run that has begun or ended is in this status.
+    """The tasks whose newest run that has begun or ended is in this status.
 
     Where few runs are, it asks of each whether a newer one of its task has begun, now, and keeps
     which tasks that leaves: PostgreSQL thinks that they are many, and would look for them among all

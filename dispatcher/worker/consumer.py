@@ -35,12 +35,12 @@ class SurvivesRestart(_Consumer):
             self.connection = None
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """As Celery's, which would log the body and the secrets in it."""
+        """Replace Celery's handler, which would log the body and the secrets in it."""
         if not self._refuse(message, exc):
             super().on_invalid_task(body, message, exc)  # a mixin
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """As Celery's, which tells nobody, so that the run would be sent again for ever."""
+        """Replace Celery's handler, which tells nobody: the run would be sent again for ever."""
         if not self._refuse(message, exc):
             super().on_decode_error(message, exc)  # a mixin
 

@@ -147,7 +147,7 @@ def _gate_around(present: dict[str, Any]) -> dict[str, Any]:
 
 
 def guard(before_start: Any) -> Any:
-    """As `gate.guard`, which imports models, imported when the first task is bound or run."""
+    """Guard the task by `gate.guard`: it imports models, so it is imported at the first task."""
 
     def guarded(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
         if getattr(self.request, "is_eager", False):

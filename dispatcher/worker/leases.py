@@ -174,7 +174,7 @@ def on_ready(sender: Any = None, **signal: Any) -> None:
 
 
 def on_told_to_stop(**signal: Any) -> None:
-    """In a signal handler: nothing but a note."""
+    """Note that the worker stops. A signal handler does no more."""
     if _heart is not None:
         _heart.leaving = True
 

@@ -30,7 +30,7 @@ def storable(result: Any) -> Any:
 
 
 def storable_text(text: str, *, keep_end: bool = False) -> str:
-    """Without NUL and lone surrogates, and not too long."""
+    """The text without NUL and lone surrogates, and not too long."""
     cleaned = clean_text(text)
     if len(cleaned) <= TEXT_LIMIT:
         return cleaned
@@ -38,7 +38,7 @@ def storable_text(text: str, *, keep_end: bool = False) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Without NUL and lone surrogates, which no database takes."""
+    """The text without NUL and lone surrogates, which no database takes."""
     return text.replace("\x00", "�").encode(errors="replace").decode()
 
 

@@ -137,7 +137,7 @@ def _allot(found: list[Term]) -> None:
 
 
 def expected(found: list[Term], after: datetime, until: datetime) -> Iterator[datetime]:
-    """All slots in (after, until], oldest first."""
+    """The expected slots in (after, until], oldest first."""
     first = max(bisect_right(found, after, key=lambda term: term.start) - 1, 0)
     for term in found[first:]:
         yield from term.slots(after, until)

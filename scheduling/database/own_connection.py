@@ -43,7 +43,7 @@ _in_worker = False
 
 
 def enable() -> None:
-    """This process is a worker's; those that it forks are, too."""
+    """Note that this process is a worker's, and so are those that it forks."""
     global _in_worker
     _in_worker = True
 

@@ -39,7 +39,7 @@ def settle(
 
 
 def paused(now: datetime, by: str, params: Columns | None = None) -> Columns:
-    """That somebody disabled it."""
+    """The columns that say that somebody disabled it."""
     return {
         "state_reason": "paused",
         "state_reason_params": params or {},
@@ -67,7 +67,7 @@ def next_slot(row: "ScheduledTask", now: datetime) -> Columns:
 
 
 def set_aside(code: str, message: str, now: datetime) -> Columns:
-    """That it cannot be evaluated, and why."""
+    """The columns that say that it cannot be evaluated, and why."""
     return {
         "state_reason": "set_aside",
         "state_reason_params": {"code": code, "message": message[:500]},

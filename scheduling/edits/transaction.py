@@ -176,7 +176,7 @@ def _written(row: "ScheduledTask", columns: Iterable[str] | None) -> set[str]:
 def evaluated(
     model: type["ScheduledTask"], ids: Collection[int], columns: dict[str, Any]
 ) -> dict[int, dict[str, Any]]:
-    """By row: what the database makes of expressions among the values, written already. Empty
+    """Values by row: what the database makes of expressions, written already. Empty
     where there are none."""
     if not any(map(is_expression, columns.values())):
         return {}

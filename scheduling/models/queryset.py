@@ -53,7 +53,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         return self.filter(where(state))
 
     def named_from(self, prefix: str) -> "ScheduledTaskQuerySet":
-        """Whose name begins so, upper and lower case being the same; by an index, and in its
+        """Rows whose name begins so, in upper or lower case; by an index, and in its
         order."""
         if connections[self.db].vendor == "postgresql":
             found = self.filter(name_key__startswith=prefix.lower())
@@ -63,7 +63,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         return self.filter(name_key__istartswith=prefix)
 
     def due(self, now: datetime, horizon: datetime) -> "ScheduledTaskQuerySet":
-        """With a slot up to `horizon` that is not planned, or with none computed yet; none of
+        """Rows with a slot up to `horizon` not planned yet, or with none computed yet; none of
         them while everything is paused."""
         unplanned = Q(next_run_at__lte=horizon) | Q(next_run_at=None)
         return self.evaluated(now).filter(unplanned, ~is_everything_paused())

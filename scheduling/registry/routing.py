@@ -38,7 +38,7 @@ def queue_for(name: str, args: Sequence[Any] = (), kwargs: Named = None) -> str:
 def asked_queue(
     name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> str:
-    """As `queue_for`, but raises `RouteError`."""
+    """The queue as `queue_for` gives it; `RouteError` where the routing fails."""
     app = app_or_default()
     own = own_options(name)  # as in Celery, a task's own queue comes before the routes
     route = GuardedRouter(app.amqp.router).route(own, name, args, kwargs, app.tasks.get(name))

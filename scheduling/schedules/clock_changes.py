@@ -26,7 +26,7 @@ class ClockNote:
 def clock_notes(
     schedule: Schedule, timezone: str, slots: Sequence[datetime], since: datetime
 ) -> list[ClockNote | None]:
-    """For each slot what to say about it, None for most. `since` is a moment before the first."""
+    """What to say about each slot, None for most. `since` is a moment before the first."""
     befores = [since, *slots]
     return [
         _note(schedule, timezone, before, slot)

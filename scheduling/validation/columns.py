@@ -86,7 +86,7 @@ def is_edit(columns: Iterable[str]) -> bool:
 
 
 def differing(old: Any, new: Any, names: Iterable[str]) -> set[str]:
-    """Those of the columns in which the two rows are not the same."""
+    """The columns in which the two rows are not the same."""
     return {name for name in names if not is_same(getattr(old, name), getattr(new, name))}
 
 

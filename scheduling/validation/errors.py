@@ -31,7 +31,7 @@ def schedule_error(error: ScheduleError, row: "ScheduledTask | None" = None) -> 
 
 
 def in_words(problem: ScheduleError | ScheduleWarning) -> str:
-    """Its message in the language of the reader, who also reads the name of the cron field."""
+    """The message in the language of the reader, who also reads the name of the cron field."""
     params = with_advice(problem, problem.suggestions, _) if problem.suggestions else problem.params
     if part := params.get("part"):
         params = params | {"part": _(part)}

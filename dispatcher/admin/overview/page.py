@@ -56,7 +56,7 @@ def _sees_tasks(request: HttpRequest) -> bool:
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """All that the templates show, to this person."""
+    """The context of the page: all that its templates show this person."""
     now = database_now()
     shown: dict[str, Any] = {
         "updated": in_zone(now, settings.TIME_ZONE).strftime("%H:%M:%S %Z"),

@@ -56,7 +56,7 @@ if HAS_FILES:
 
 
 class RecordedChangeList(FoundChangeList):
-    """Its rows come with their records: one query for all of a page."""
+    """A list whose rows come with their records: one query for a page."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

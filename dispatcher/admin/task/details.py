@@ -62,7 +62,7 @@ def recent_runs(task: ScheduledTask) -> str:
 
 @admin.display(description=gettext_lazy("next runs"))
 def next_runs(task: ScheduledTask) -> str:
-    """In place of the preview."""
+    """The next runs, shown in place of the preview."""
     return panels.stored_panel(task)
 
 

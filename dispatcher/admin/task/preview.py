@@ -62,7 +62,7 @@ TYPED = ("task", "args", "kwargs", "cron_expression", "timezone")
 
 
 def answer(form: "ModelForm[ScheduledTask]", now: datetime) -> dict[str, Any]:
-    """For a bound form, as JSON: `errors` by field; `panels`, HTML by the id of its element;
+    """The preview of a bound form: `errors` by field; `panels`, HTML by the id of its element;
     `formatted` and `completed`, the texts that the buttons of the arguments put in."""
     typed = {name: str(form.data.get(name, "")) for name in TYPED}
     cron, zone = typed["cron_expression"], typed["timezone"].strip()

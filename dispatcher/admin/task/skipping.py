@@ -89,7 +89,7 @@ def _what_skip_does(task: ScheduledTask, times: list[str]) -> list[str]:
 def unskip_links(
     model_admin: "ScheduledTaskAdmin", request: HttpRequest, task: ScheduledTask
 ) -> list[Link]:
-    """For each slot that is skipped the page that takes this back, with what it says."""
+    """A link for each skipped slot: to the page that takes this back, with what it says."""
     if not may(model_admin, request, "skip"):
         return []
     url = page_url(model_admin, "unskip", task)

@@ -22,7 +22,7 @@ from dispatcher.api.kernel.throttles import PerMinute
 
 
 class ByAccept(DefaultContentNegotiation):
-    """By the Accept header only: `?format=` would be an unknown parameter."""
+    """Negotiate by the Accept header only: `?format=` would be an unknown parameter."""
 
     settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 

@@ -103,7 +103,7 @@ def name_of(status: int) -> str:
 
 
 def responses() -> dict[str, Any]:
-    """For `components.responses`."""
+    """The entries of `components.responses`."""
     return {name_of(status): _response(status, *told) for status, told in PROBLEMS.items()}
 
 

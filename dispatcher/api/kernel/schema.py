@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def only_ours(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """Without the views of the project that the API is part of."""
+    """The addresses, without those of the project that the API is part of."""
     return [found for found in endpoints if getattr(found[3].cls, "is_minutehand", False)]
 
 

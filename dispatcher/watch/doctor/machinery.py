@@ -112,7 +112,7 @@ def check_gates(now: datetime) -> Iterator[Finding]:
 
 
 def _silent_workers(now: datetime) -> dict[str, set[str]]:
-    """By name: the queues of ticks and of enabled schedules that the worker consumes."""
+    """Workers unknown here, by name, with the queues of ticks and schedules they consume."""
     try:
         answers = app_or_default().control.inspect(timeout=ANSWER_SECONDS).active_queues() or {}
     except broker.connection_errors():

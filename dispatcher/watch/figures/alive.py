@@ -29,7 +29,7 @@ def dispatchers(now: datetime) -> list[str]:
 
 
 def workers(now: datetime) -> list[Worker]:
-    """Those whose lease holds, but dispatchers."""
+    """Living workers, whose lease holds, without the dispatchers."""
     alive = Worker.objects.alive(now).order_by("hostname")[:500]
     return [worker for worker in alive if worker.queues != [QUEUE]]
 
