@@ -1,9 +1,7 @@
 """Which times a wall clock shows when a cron expression matches, with no zone in sight.
 
-Wall times are seconds since 1970, days are days since 1970. The time of day is a matter of three
-sorted tuples; the days come from croniter, a naive iterator over midnights (mutable: one a walk).
-croniter walks the days because it knows the calendar of `L`, `n#k` and leap years; it is given text
-written anew from the parsed fields, because it reads some of what people write otherwise than cron.
+Wall times are seconds since 1970, days are days since 1970. The time of day is three sorted tuples;
+croniter walks the days (naive, mutable: one a walk), for it knows the calendar of `L` and `n#k`.
 """
 
 from bisect import bisect_left
