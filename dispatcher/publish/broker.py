@@ -8,16 +8,12 @@ from celery.app import app_or_default
 from kombu import Connection
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError  # type: ignore[attr-defined]  # newer than the stubs
 
+from dispatcher.publish import pool
+
 try:
     from redis.exceptions import NoPermissionError, RedisError, ResponseError
-except ImportError:  # a project whose broker is RabbitMQ has no need of it
-
-    class RedisError(Exception):  # type: ignore[no-redef]
-        """What nobody raises here."""
-
-    NoPermissionError = ResponseError = RedisError  # type: ignore[misc, assignment]
-
-from dispatcher.publish import pool
+except ImportError:  # a project whose broker is RabbitMQ has no need of it: nobody raises this
+    RedisError = NoPermissionError = ResponseError = type("RedisError", (Exception,), {})  # type: ignore[misc, assignment]
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ import logging
 from datetime import timedelta
 from uuid import UUID
 
-from celery import current_app
+from celery.app import app_or_default
 from django.db import IntegrityError
 
 from dispatcher.models import Status, TaskRun, Trigger
 from dispatcher.models.claim import Claim
-from dispatcher.publish import broker, publisher
+from dispatcher.publish import broker, pool, publisher
 from dispatcher.signals import announce
 from scheduling.database import TRIES, database_now, savepoint
 from scheduling.database.after_commit import after_commit
@@ -104,8 +104,10 @@ def _claim_again(claim: Claim) -> bool:
 def terminate(run: TaskRun) -> None:
     """Ask the worker to end the process of a run. A worker that cannot be asked is only logged:
     the row says what holds."""
+    app = app_or_default()
     try:
-        current_app.control.revoke(run.message_id, terminate=True)
+        with pool.connection(app) as connection:  # one that does not try again for ever
+            app.control.revoke(run.message_id, terminate=True, connection=connection)
     except broker.BROKER_ERRORS as error:
         logger.warning(
             "Run %s is cancelled, but its process could not be ended: %s",

@@ -1,7 +1,7 @@
 """Whom an error blames: the row that was worked on, or what it was worked with."""
 
 from celery.exceptions import SoftTimeLimitExceeded
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
 
 from scheduling.database.locking import mysql_code, sqlstate
 
@@ -13,11 +13,8 @@ INTERRUPTIONS = (SoftTimeLimitExceeded, MemoryError)
 _ROW_STATES = ("22", "23", "54")
 #: The same of MySQL and MariaDB: a packet too large, a wrong value, and what is wrong with JSON.
 _ROW_CODES = {1153, 1292, 1366, 1406, 3819, 4025, *range(3140, 3159)}
-#: Words of SQLite, of drivers and of the system about what is around a row.
-_WORDS = (
-    *("disk", "space", "file", "locked", "readonly", "read-only", "no such", "interrupted"),
-    *("connection", "closed", "server", "memory", "timeout", "timed out", "cancel", "permission"),
-)
+#: Words of SQLite and of drivers, which give no code, about a value that they cannot take.
+_ROW_WORDS = ("json", "too big", "too large", "overflow", "out of range", "binding", "encode")
 
 
 def blames_row(error: BaseException | None) -> bool:
@@ -37,11 +34,4 @@ def blames_row(error: BaseException | None) -> bool:
         return True
     if code is not None:
         return code in _ROW_CODES
-    return _is_unheard_of(error)
-
-
-def _is_unheard_of(error: BaseException) -> bool:
-    """An error without a code, as SQLite has it, in words that tell of nothing around the row."""
-    text = str(error).lower()
-    known = any(word in text for word in _WORDS)
-    return isinstance(error, (OperationalError, InterfaceError)) and bool(text) and not known
+    return any(word in str(error).lower() for word in _ROW_WORDS)

@@ -29,6 +29,10 @@ def reasons_of(node):
         if name in TAKERS:
             yield from node.args
         yield from (k.value for k in node.keywords if k.arg == "reason")
+    elif isinstance(node, ast.FunctionDef):
+        named = node.args.args[len(node.args.args) - len(node.args.defaults) :]
+        defaults = zip(named, node.args.defaults, strict=True)
+        yield from (value for argument, value in defaults if argument.arg == "reason")
     elif isinstance(node, ast.Assign):
         for target in node.targets:
             yield from assigned_to_reason(target, node.value)

@@ -14,6 +14,7 @@ from tests.crash.lines import ROOT
 
 SETTINGS = """
 SECRET_KEY = "of a test"
+SILENCED_SYSTEM_CHECKS = ["dispatcher.W001"]  # no Celery app is made here
 INSTALLED_APPS = ["scheduling", "dispatcher", {apps}]
 AUTH_USER_MODEL = "{user_model}"
 DATABASES = {{

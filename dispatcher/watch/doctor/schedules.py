@@ -1,7 +1,7 @@
 """The schedules and their runs: what is held, set aside, failing, or waits too long."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import Count, Min, Q
 
@@ -13,6 +13,7 @@ from scheduling.models.state import where
 from scheduling.stop import current_stop
 from scheduling.words import duration_text, state_reason_text
 
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 CENTURY = timedelta(days=36_525)
 
 
@@ -54,7 +55,9 @@ def check_set_aside(now: datetime) -> Iterator[Finding]:
 
 def check_never(now: datetime) -> Iterator[Finding]:
     """Schedules that no one living will see run: a slip in `starts_at`, mostly by SQL."""
-    rows = ScheduledTask.objects.evaluated(now).filter(next_run_at__gt=now + CENTURY)
+    enabled = ScheduledTask.objects.evaluated(now)
+    # Up to the end of the calendar: `infinity`, by SQL, cannot be read, and the next tick mends it.
+    rows = enabled.filter(next_run_at__gt=now + CENTURY, next_run_at__lt=_LAST_MOMENT)
     found = list(rows.order_by("pk").values_list("name", "next_run_at")[: SHOWN + 1])
     for name, slot in found[:SHOWN]:
         yield Finding(
