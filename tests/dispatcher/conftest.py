@@ -65,9 +65,12 @@ def broken_broker(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> It
 def revoked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """What workers are asked to end: a mock, because who is asked are the workers that run."""
     asked: list[tuple[str, bool]] = []
-    monkeypatch.setattr(
-        Control, "revoke", lambda self, id, terminate=False: asked.append((id, terminate))
-    )
+
+    def revoke(self: Control, id: str, terminate: bool = False, connection: Any = None) -> None:
+        assert connection is not None, "the project's own may wait for a broker for ever"
+        asked.append((id, terminate))
+
+    monkeypatch.setattr(Control, "revoke", revoke)
     return asked
 
 
