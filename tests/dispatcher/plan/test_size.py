@@ -76,4 +76,5 @@ def test_an_edit_asks_as_much_for_many_waiting_runs_as_for_few(sent_messages):
         assert set(owed.values_list("queue", flat=True)) == {"other"}
         return len(captured)
 
-    assert queries(300) <= queries(5) + 10
+    batches = 30 if connection.vendor == "sqlite" else 10  # it takes 999 parameters a statement
+    assert queries(300) <= queries(5) + batches
