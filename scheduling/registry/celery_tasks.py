@@ -36,8 +36,13 @@ def _app() -> Celery:
 @cache
 def import_tasks(app: Celery) -> None:
     """The web process has not imported every tasks module. Once: Celery checks all models of
-    Django (10 ms) each time it is asked to."""
-    app.loader.import_default_modules()
+    Django (10 ms) each time it is asked to.
+
+    A worker has imported them at its start. Asked again it would set up Django's logging anew, on
+    top of Celery's.
+    """
+    if not app.loader.worker_initialized:
+        app.loader.import_default_modules()
     app.finalize()
 
 
