@@ -28,7 +28,7 @@ CHANGES = {
         "scheduled-tasks/{task}/",
         "write",
         "scheduling.change_scheduledtask",
-        EVERY,
+        EVERY | {"timezone": "UTC"},
     ),
     "change": (
         "patch",
