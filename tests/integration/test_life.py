@@ -125,11 +125,11 @@ def test_what_a_killed_worker_held_and_ran_is_accounted_for_within_90_seconds(
     pool = stack.start("worker", queues="quick", concurrency=1)
     first = first_slot(8 + 2 * (time.monotonic() - began))
     slots = [first + timedelta(seconds=number) for number in range(10)]
-    soon = database_now() + timedelta(seconds=1)
     held = [
         create(f"held {number}", tasks.record, slot, args=[f"held {number}"], queue="other")
         for number, slot in enumerate(slots)
     ]
+    soon = database_now() + timedelta(seconds=2)
     lost = create("lost", tasks.sleep, soon, args=[120, "lost"], queue="slow")
     again = create("again", tasks.sleep, soon, args=[15, "again"], queue="slow", on_lost="rerun")
     child = create("child", tasks.sleep, soon, args=[120, "child"], queue="quick")
