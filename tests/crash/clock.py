@@ -10,6 +10,7 @@ from unittest.mock import patch
 import time_machine
 from django.db import connection
 
+from dispatcher.models import statements
 from scheduling.database import clock
 
 #: A moment as each database writes it, of the type that its own clock has.
@@ -42,6 +43,7 @@ class Clock:
         for each in reversed(self._patches):
             each.stop()
         self._travel.stop()
+        statements._remembered.clear()
 
     @property
     def now(self) -> datetime:
@@ -56,6 +58,7 @@ class Clock:
 
     def _tell_the_database(self) -> None:
         clock._NOW[connection.vendor] = f"SELECT {_text(connection.vendor)}"
+        statements._remembered.clear()  # they have the moment before as a literal
 
 
 def _text(vendor: str) -> str:

@@ -79,12 +79,11 @@ class Slot:
             raise RuntimeError("A process that tries mutants has ended; its error stands above.")
         return dict(json.loads(answer))
 
-    def try_one(self, mutant: Mutant) -> dict[str, Any]:
+    def try_one(self, mutant: Mutant, first_only: bool) -> dict[str, Any]:
         answer: dict[str, Any] = {}
-        for tests, seconds in (
-            (first(mutant.module, self.root), FIRST_SECONDS),
-            (rest(mutant.module, self.root), REST_SECONDS),
-        ):
+        asked = [(first, FIRST_SECONDS), (rest, REST_SECONDS)]
+        for choose, seconds in asked[:1] if first_only else asked:
+            tests = choose(mutant.module, self.root)
             answer = self.ask(mutant.module, mutant.text, tests, seconds)
             if answer["noticed"]:
                 break
@@ -152,6 +151,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every change")
     parser.add_argument("--only", default="", help="modules whose path has this text")
     parser.add_argument("--minutes", type=float, help="begin no further one after this long")
+    parser.add_argument(
+        "--first-only",
+        action="store_true",
+        help="ask only the tests that concern the module: a survivor takes seconds, not minutes",
+    )
     parser.add_argument("--at-least", type=float, default=0.95, help="the score that is enough")
     parser.add_argument("--side-by-side", type=int, default=min(os.cpu_count() or 1, 2))
     return parser.parse_args()
@@ -176,7 +180,7 @@ def _try_all(wanted: list[Mutant], options: argparse.Namespace) -> tuple[list[Mu
                 mutant = next(left, None)
             if mutant is None:
                 return
-            answer = slot.try_one(mutant)
+            answer = slot.try_one(mutant, options.first_only)
             with lock:
                 tried.append(mutant)
                 if not answer["noticed"]:

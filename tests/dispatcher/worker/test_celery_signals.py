@@ -72,6 +72,13 @@ def test_a_success_keeps_its_result_and_its_log(run, sender):
     assert columns(run, "log") == ("a line\n",)
 
 
+def test_of_a_long_traceback_the_end_is_kept(run, sender, monkeypatch):
+    monkeypatch.setattr("dispatcher.worker.stored_values.TEXT_LIMIT", 20)
+    error = ValueError("x")
+    celery_signals.on_failure(sender, exception=error, einfo=einfo(error))
+    assert values(run)["traceback"].rstrip().endswith("ValueError: x")
+
+
 def test_a_failure_keeps_its_exception_its_traceback_and_its_log(run, sender):
     error = ValueError("x")
     celery_signals.on_failure(sender, exception=error, einfo=einfo(error))

@@ -330,6 +330,12 @@ def test_garbage_is_no_interval(seconds):
     assert validation.interval_of(90) == timedelta(seconds=90)
 
 
+def test_of_garbage_60_characters_are_told():
+    with pytest.raises(ScheduleError) as caught:
+        validation.interval_of("x" * 100)
+    assert caught.value.params["text"] == repr("x" * 100)[:60]
+
+
 # A slot to come -----------------------------------------------------------------------------------
 
 OVER = {
