@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PARTS = (TICK, LATE_TICK, WORKER, RESCUE, EDITS)
 
 #: The fast suite takes each n-th place to die at.
-SOME = 160
+SOME = 320
 #: Of the lines inside the functions, so many are tried at least. The others answer to what does not
 #: happen here (a wrong clock, two planners at once, routes that raise, a full disk) or belong to
 #: another database or broker.

@@ -83,6 +83,7 @@ def set_aside():
     return ScheduledTask.objects.filter(state_reason="set_aside").count()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("case", ENVIRONMENT)
 def test_no_row_is_set_aside_for_it_and_the_next_tick_plans_them(monkeypatch, sent_messages, case):
     """A mock in place of the insert: no disk is full at a given statement."""
@@ -199,6 +200,7 @@ def to_resume():
     return task
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("case", ENVIRONMENT)
 def test_a_resume_that_fails_once_is_tried_again(monkeypatch, sent_messages, to_resume, case):
     def fail(self):

@@ -86,6 +86,7 @@ CASES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_run_stays_is_renewed_cancelled_or_gone(now, verb, case):

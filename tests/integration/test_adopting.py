@@ -136,6 +136,7 @@ def shop(tmp_path: Path, empty_queues: str, database: dict[str, object]) -> Iter
     shop.close()
 
 
+@pytest.mark.sampled(2)
 def test_a_fresh_project_adopts_the_two_apps_by_the_book(shop: Shop) -> None:
     wait_until = Stack(shop.directory, "", shop.broker_url).wait_until
     shop.write()
@@ -181,6 +182,7 @@ def test_jobs_that_post_migrate_defines_are_there_once_whatever_is_migrated_firs
     )
 
 
+@pytest.mark.sampled(2)
 def test_a_fresh_project_adopts_the_api_by_the_book(shop: Shop) -> None:
     shop.write()
     shop.append("shop/settings.py", BLOCKS["shop/settings.py, with the API"])

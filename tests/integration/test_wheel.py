@@ -266,7 +266,7 @@ def database_of(stranger: Stranger, database: dict[str, Any]) -> dict[str, Any]:
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(stranger.folder / "db.sqlite3")}
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("stranger", ["", *EXTRAS], ids=["no extra", *EXTRAS], indirect=True)
 def test_it_runs_a_job_where_nothing_else_is_installed(
     stranger: Stranger, empty_queues: str, database: dict[str, Any]

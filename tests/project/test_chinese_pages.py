@@ -208,6 +208,7 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.sampled(2)
 def test_english_would_be_found_on_a_page(pages: dict[str, str], admin_client: Client) -> None:
     """The same pages in English, so that the test above can fail on each."""
     blind = [

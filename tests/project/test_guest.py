@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -18,6 +20,7 @@ def host_suite(**environment: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.sampled(2)
 def test_a_hosts_own_suite_has_the_same_results_with_and_without_us() -> None:
     without, with_us = host_suite(), host_suite(INSTALL="1")
 

@@ -193,6 +193,7 @@ def test_each_is_refused_to_who_may_not_see_what_it_is_done_to(sent_messages):
             refuses(case, world, sent_messages, everything() - unseen)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", VERBS)
 def test_its_own_permission_and_the_one_to_see_are_enough(case):
     permission, view, do = VERBS[case]

@@ -116,6 +116,7 @@ def test_an_unknown_task_is_saved_with_a_warning_that_names_its_neighbours(admin
 # Bad input ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("changes", "field"), BAD.values(), ids=BAD)
 def test_bad_input_is_told_once_beside_its_field_and_nothing_is_saved(admin_client, changes, field):
     response = submit(admin_client, ADD_PAGE, **(GOOD | changes))

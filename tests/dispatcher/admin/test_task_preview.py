@@ -49,6 +49,7 @@ def runs(said):
 # The same errors ----------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("changes", [changes for changes, _field in BAD.values()], ids=BAD)
 def test_the_errors_are_those_that_saving_gives(admin_client, changes):
     typed = as_shown(admin_client.get(ADD_PAGE)) | GOOD | changes

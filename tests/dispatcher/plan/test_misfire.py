@@ -45,7 +45,7 @@ from tests.dispatcher.plan.outages import (
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("outage", OUTAGES)
@@ -96,6 +96,7 @@ def test_consecutive_missed_slots_of_an_hour_are_one_row(sent_messages, end, out
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_run_all_catches_up_on_the_newest_thousand(sent_messages, end, outage):

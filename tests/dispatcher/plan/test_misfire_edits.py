@@ -61,7 +61,7 @@ def delete(task):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("outage", [without_dispatcher, without_broker])
 @pytest.mark.parametrize("change", [edit_arguments, edit_rule, edit_policy, pause, delete])
@@ -117,6 +117,7 @@ def test_a_pause_and_a_resume_in_the_middle_leave_the_pause_empty(
     assert late == to_run(policy, slots(resumed, end), end)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_zone_change_in_the_middle_leaves_the_slots_of_both_zones(

@@ -297,6 +297,7 @@ def spoilt(request, now):
     return bad
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("noticed", [False, True], ids=["before a tick", "after a tick"])
 def test_the_admin_shows_it_and_the_others(admin_client, now, spoilt, noticed):
     if noticed:
@@ -329,6 +330,7 @@ def test_upcoming_lists_the_others(capsys, now, spoilt):
     assert "good too" in text
 
 
+@pytest.mark.sampled(4)
 def test_doctor_names_it_and_goes_on(sent_messages, now, spoilt):
     assert examine(now)  # nothing runs here: there is something to say, and it is said
     ScheduledTask.objects.filter(pk=spoilt.pk).set_aside("x", "because of y", now)

@@ -37,6 +37,7 @@ def inserted(monkeypatch):
     return sizes
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("fails", [False, True], ids=["together", "row by row"])
 def test_a_transaction_is_bounded_in_runs(monkeypatch, sent_messages, inserted, fails):
     monkeypatch.setattr(planner, "RUNS", 100)

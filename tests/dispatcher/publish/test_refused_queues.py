@@ -199,6 +199,7 @@ def test_the_separator_of_priorities_is_the_one_that_is_configured(monkeypatch):
     job(queue="reports:3")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", [*RESERVED, *MALFORMED], ids=ascii)
 def test_a_row_that_has_such_a_name_all_the_same_is_never_sent(connection, name):
     """By `QuerySet.update`, raw SQL, or from before this rule."""

@@ -253,6 +253,7 @@ def delete(run: TaskRun) -> bool:
     return bool(ScheduledTask.objects.get(pk=retrying(run).scheduled_task_id).delete())
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("point", ["before it waits", "before it tries again", "while it waits"])
 @pytest.mark.parametrize("end", [*ENDS, cancel_between_attempts, refuse, pause, delete])
 @pytest.mark.parametrize("waits", ["for one place", "for its turn"])

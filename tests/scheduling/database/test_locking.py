@@ -119,6 +119,7 @@ def test_the_third_time_it_is_raised(naps):
     assert (refused.calls, len(naps)) == (3, 2)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("case", [*OUTAGE, *NEITHER])
 def test_anything_else_is_raised_at_once(naps, case):

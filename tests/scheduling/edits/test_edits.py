@@ -40,6 +40,7 @@ def test_every_column_is_of_one_sort():
     assert set(WHAT_IS_KEPT) == KEPT
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", OTHER)
 @pytest.mark.parametrize("way", ["save", "update", "bulk_update"])
 def test_what_decides_or_travels_raises_the_revision_and_nothing_else_does(heard, name, way):

@@ -26,6 +26,7 @@ def columns_of(row):
 # What others changed ------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", OTHER)
 def test_a_stale_copy_leaves_what_somebody_else_changed(name):
     row = make(KIND_OF.get(name, "interval"))
@@ -85,6 +86,7 @@ WAYS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_change_of_enabled_is_written_however_the_copy_came_to_know_it(way, enabled):
@@ -215,6 +217,7 @@ VERBS = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("sort", SORTS)
 def test_the_copy_is_what_is_stored_without_being_read_again(sort, verb):
