@@ -20,6 +20,7 @@ from dispatcher.models import TaskRun
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import Stop, pause_everything, resume_everything
+from scheduling.trail import Via
 
 HOUR = timedelta(hours=1)
 
@@ -34,12 +35,16 @@ def due_in_an_hour(now: datetime) -> int:
 
 @admin.register(Stop)
 class StopAdmin(ReadOnlyAdmin):
-    list_display = ("began", "paused_by", "paused_via", "ended", "resumed_by")
+    list_display = ("began", "paused_by", "way", "ended", "resumed_by")
     fields = list_display
 
     @admin.display(description=gettext_lazy("paused"), ordering="paused_at")
     def began(self, stop: Stop) -> str:
         return moment_span(stop.paused_at)
+
+    @admin.display(description=gettext_lazy("paused via"), ordering="paused_via")
+    def way(self, stop: Stop) -> str:
+        return str(dict(Via.choices).get(stop.paused_via, stop.paused_via))
 
     @admin.display(description=gettext_lazy("resumed"), ordering="resumed_at")
     def ended(self, stop: Stop) -> str:

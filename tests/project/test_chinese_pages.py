@@ -32,7 +32,7 @@ WORD = re.compile(r"(?<![\w./:-])[a-z][a-z'’]{2,}(?![\w./:-]*[\w/])", re.ASCII
 #: Words that are not ours to translate: names, what people wrote, and what Django does not mark.
 SAME = {"English", "Minutehand", "Celery", "Worker", "Quartz", "JSON", "CSV", "UTC", "Cron", "cron"}
 SAME |= {"API", "read", "prefork", "pid", "SoftTimeLimitExceeded", "region", "ada", "admin"}
-SAME |= {"Search"}
+SAME |= {"Search", "celery"}
 SIGNATURE = re.compile(r"add\(.*\) -> int|dispatcher:")
 
 
@@ -67,11 +67,13 @@ def pages(db: None) -> dict[str, str]:
             claimed_at=begun,
             finished_at=None if status in ("planned", "running", "retrying") else now,
             attempt=2 if begun else 0,
+            triggered_via=("schedule", "admin", "api", "code")[n % 4],
+            queue="celery",
             worker="w1" if begun else "",
         )
         if begun:
             RunAttempt.objects.create(run=run, attempt=1, status="failed", finished_at=at)
-    Stop.objects.create(paused_at=now, resumed_at=now, in_force=None)
+    Stop.objects.create(paused_at=now, resumed_at=now, in_force=None, paused_via="command")
     Tick.objects.create(kind="tick", started_at=now, finished_at=now)
     Worker.objects.create(
         id=uuid.uuid4(), hostname="w1", pid=1, started_at=now, seen_at=now, pool="prefork"

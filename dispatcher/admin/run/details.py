@@ -12,9 +12,10 @@ from dispatcher.admin.kit.html import json_block, run_url, status_badge, text_bl
 from dispatcher.admin.run.attempts import attempt_list, attempts_of
 from dispatcher.admin.run.life import life as life_of
 from dispatcher.admin.run.texts import log_text, traceback_block
-from dispatcher.models import Status, TaskRun
+from dispatcher.models import Status, TaskRun, Trigger
 from dispatcher.reasons import describe
 from scheduling.models import ScheduledTask
+from scheduling.trail import Via
 
 
 @admin.display(description=gettext_lazy("status"))
@@ -81,6 +82,14 @@ def original(run: TaskRun) -> str:
     return format_html('<a href="{}">{}</a>', run_url(run.rerun_of_id), run.rerun_of_id)
 
 
+@admin.display(description=gettext_lazy("triggered via"))
+def way(run: TaskRun) -> str:
+    """The label of `triggered_via`; what application code calls itself stays as it is."""
+    return str(
+        {**dict(Via.choices), **dict(Trigger.choices)}.get(run.triggered_via, run.triggered_via)
+    )
+
+
 # The groups ---------------------------------------------------------------------------------------
 
 _ORIGIN = ("trigger", "triggered_by", "triggered_via", "rerun_of", "revision")
@@ -96,7 +105,7 @@ _PLACE = (
     "time_limit",
     "message_id",
 )
-_SHOWN_AS: dict[str, Any] = {"rerun_of": original}
+_SHOWN_AS: dict[str, Any] = {"rerun_of": original, "triggered_via": way}
 
 
 def _known(run: TaskRun, names: tuple[str, ...]) -> tuple[Any, ...]:
