@@ -7,6 +7,7 @@ from typing import Any
 from django.apps import apps
 from django.db import connection, models, transaction
 
+from dispatcher.models import statements
 from tests.crash import broker, tasks
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
@@ -47,13 +48,19 @@ def drop_copies() -> None:
 
 
 class Saved:
-    """The rows and calls that there are now; `restore` brings them back. One at a time."""
+    """The rows and calls that there are now; `restore` brings them back. One at a time.
+
+    From then on this process, as a new one, remembers no statement: or an action would pass other
+    lines the second time.
+    """
 
     def __init__(self) -> None:
+        statements._remembered.clear()
         self.calls = tasks.record.read_text()
         _execute(*self._copying(f"{_COPY}{{table}}", "{table}", _models()))
 
     def restore(self) -> None:
+        statements._remembered.clear()
         emptied = (f"DELETE FROM {model._meta.db_table}" for model in reversed(_models()))
         _execute(*emptied, *self._copying("{table}", f"{_COPY}{{table}}", _models(), clear=False))
         tasks.record.write_text(self.calls)
