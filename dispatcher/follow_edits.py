@@ -116,7 +116,12 @@ def _unplanned(old: ScheduledTask, now: datetime) -> Span | None:
 def _delete(rows: TaskRunQuerySet, runs: list[TaskRun]) -> None:
     """The messages of these find no row and are vetoed. A run claimed meanwhile stays."""
     undecided = rows.unstarted() | rows.filter(status=Status.SKIPPED, reason="skipped_by_hand")
-    undecided.filter(pk__in=[run.pk for run in runs]).delete()
+    if runs:
+        _delete_at_once(undecided.filter(pk__in=[run.pk for run in runs]))
+
+
+def _delete_at_once(rows: TaskRunQuerySet) -> None:
+    rows._raw_delete(rows.db)  # they never started, so that no attempt hangs on them
 
 
 def _cancel(rows: TaskRunQuerySet, old: ScheduledTask, reason: str) -> None:
@@ -132,7 +137,8 @@ def _renew(
     arguments and must find no row."""
     ids = [run.pk for run in owed]
     there = set(rows.filter(pk__in=ids).unstarted().values_list("pk", flat=True))
-    rows.filter(pk__in=there).unstarted().delete()
+    if there:
+        _delete_at_once(rows.filter(pk__in=there).unstarted())
     renewed = []
     for run in owed:
         if run.pk in there:

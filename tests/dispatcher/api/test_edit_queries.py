@@ -72,13 +72,13 @@ def resume(task: ScheduledTask, expression: str) -> None:
 EDITS: dict[str, tuple[Callable[[ScheduledTask, str], Any], int, int]] = {
     "create_cron": (create, 4, 8),
     "save of a new one": (insert, 4, 8),
-    "save": (save, 5, 13),
+    "save": (save, 5, 11),
     "save of a remark": (remark, 4, 4),
-    "update": (update, 6, 14),
-    "pause": (lambda task, expression: task.pause(), 5, 9),
+    "update": (update, 6, 12),
+    "pause": (lambda task, expression: task.pause(), 5, 7),
     "resume": (resume, 5, 9),
-    "skip_next": (lambda task, expression: task.skip_next(), 6, 14),
-    "delete": (lambda task, expression: task.delete(), 7, 10),
+    "skip_next": (lambda task, expression: task.skip_next(), 6, 12),
+    "delete": (lambda task, expression: task.delete(), 7, 8),
 }
 
 
