@@ -14,7 +14,8 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -188,27 +189,20 @@ def _try_all(wanted: list[Mutant], options: argparse.Namespace) -> tuple[list[Mu
                 verdict = f"by {answer['by']}" if answer["noticed"] else "SURVIVED"
                 print(f"{answer['seconds']:6.1f} s  {mutant}  {verdict}", flush=True)
 
-    slots = [Slot() for _ in range(options.side_by_side)]
-    errors: list[BaseException] = []
-
-    def guarded(slot: Slot) -> None:
-        try:
-            work(slot)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=[slot]) for slot in slots]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        for slot in slots:
-            slot.close()
-    if errors:
-        raise errors[0]
+    _side_by_side(work, options.side_by_side)
     return survivors, len(tried)
+
+
+def _side_by_side(work: Callable[[Slot], None], number: int) -> None:
+    """Do the work in so many slots at once; raise what the first of them raised."""
+    slots = [Slot() for _ in range(number)]
+    with ThreadPoolExecutor(number) as threads:
+        try:
+            for done in [threads.submit(work, slot) for slot in slots]:
+                done.result()
+        finally:  # also when interrupted: without its process the work of a slot ends
+            for slot in slots:
+                slot.close()
 
 
 def _control(slot: Slot, wanted: list[Mutant]) -> None:

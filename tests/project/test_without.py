@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 SITE = """
-import json, os, sys
+import json, os, sys, threading
 
 site = json.loads(os.environ["SITE"])
 
@@ -60,6 +60,7 @@ call_command("migrate", verbosity=0)
 from datetime import timedelta
 from celery.contrib.testing.worker import start_worker
 from django.test import Client
+from dispatcher import run_finished
 from dispatcher.models import TaskRun
 from dispatcher.tick import tick
 from dispatcher.upkeep import rescue, mails
@@ -72,13 +73,12 @@ task.resume()
 task.description = "changed"
 task.save(update_fields=["description"])
 done["history"] = task.history.count()
+ended = threading.Event()
+run_finished.connect(lambda **signal: ended.set(), weak=False)
 with start_worker(app, pool="solo", perform_ping_check=False, loglevel="ERROR"):
     run = dispatcher.run_now(task, by="ann")
-    for _ in range(300):
-        run.refresh_from_db()
-        if run.status == "succeeded":
-            break
-        import time; time.sleep(0.05)
+    ended.wait(15)
+run.refresh_from_db()
 done["run"] = [run.status, run.result]
 done["owners"] = mails.addresses(["ann@example.com", "bob"])
 for words in (["tick"], ["prune_runs"], ["pause_everything"], ["resume_everything"],
