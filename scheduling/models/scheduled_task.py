@@ -10,44 +10,25 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone as django_timezone
 from django.utils.translation import gettext_lazy as _
 
 from scheduling import edits, trail, validation
-from scheduling.database import DatabaseNow, database_now
-from scheduling.models import spoilt_rows, state
+from scheduling.database import DatabaseNow
+from scheduling.models import spoilt_rows, stale_copies
 from scheduling.models.choices import Kind, MisfirePolicy, OnLost, OverlapPolicy
+from scheduling.models.constraints import CONSTRAINTS, INDEXES
+from scheduling.models.fields import choice_field, seconds_field
 from scheduling.models.queryset import ScheduledTaskQuerySet
-from scheduling.models.state import State
+from scheduling.models.upcoming import upcoming_slots
 from scheduling.schedules import Cron, Interval, OneTime, Schedule, policies
 from scheduling.schedules.zones import utc
-from scheduling.stop import Stop
-from scheduling.validation import DECIDING, OTHERS
-
-TEN_YEARS = 10 * 366 * 24 * 3600
 
 
 def default_timezone() -> str:
+    """The project's zone, as a new row gets it."""
     return str(settings.TIME_ZONE)
-
-
-def _seconds(label: Any, help_text: Any, *, low: int = 0, **options: Any) -> Any:
-    """A column of whole seconds, `low` up to ten years."""
-    limits = [MinValueValidator(low), MaxValueValidator(TEN_YEARS)]
-    return models.PositiveIntegerField(label, help_text=help_text, validators=limits, **options)
-
-
-def _choice(label: Any, choices: type[models.TextChoices], default: str, help_text: Any) -> Any:
-    return models.CharField(
-        label,
-        max_length=20,
-        choices=choices.choices,
-        default=default,
-        db_default=default,
-        help_text=help_text,
-    )
 
 
 def _whole(start: datetime | None) -> datetime | None:
@@ -61,7 +42,13 @@ _LAST_SECOND = datetime.max.replace(microsecond=0, tzinfo=UTC)
 
 
 class ScheduledTask(models.Model):
-    """When a Celery task should run, with what, and by which rules."""
+    """When a Celery task should run, with what, and by which rules.
+
+    First the columns, by what they are for; then what the row says of its slots; then its edits,
+    each a call of `scheduling.edits`; and last what a copy in memory knows of the stored row.
+    """
+
+    # What runs, and whose it is -------------------------------------------------------------------
 
     name = models.CharField(
         _("name"), max_length=200, help_text=_("Unique; upper and lower case are the same.")
@@ -112,11 +99,13 @@ class ScheduledTask(models.Model):
         help_text=_('A JSON object, for example {"region": "eu"}.'),
     )
 
+    # When -----------------------------------------------------------------------------------------
+
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     run_at = models.DateTimeField(
         _("run at"), null=True, blank=True, help_text=_("For a one-time job.")
     )
-    interval_seconds = _seconds(
+    interval_seconds = seconds_field(
         _("every (seconds)"),
         _(
             "For an interval. It counts elapsed time from the start: 86400 moves by an hour on "
@@ -164,25 +153,27 @@ class ScheduledTask(models.Model):
         help_text=_("Without the tick the job is paused: no slot of it runs."),
     )
 
-    misfire_policy = _choice(
+    # By which rules -------------------------------------------------------------------------------
+
+    misfire_policy = choice_field(
         _("late slots"),
         MisfirePolicy,
         "run_latest",
         _("What becomes of slots that were missed while the scheduler was down."),
     )
-    misfire_grace_seconds = _seconds(
+    misfire_grace_seconds = seconds_field(
         _("late after (seconds)"),
         _("A slot older than this counts as late."),
         default=60,
         db_default=60,
     )
-    overlap_policy = _choice(
+    overlap_policy = choice_field(
         _("while the previous run is running"),
         OverlapPolicy,
         "allow",
         _("What becomes of a run that is about to start while another one is running."),
     )
-    jitter_seconds = _seconds(
+    jitter_seconds = seconds_field(
         _("jitter (seconds)"),
         _("Starts up to this much later, by an amount fixed for each slot, to spread the load."),
         default=0,
@@ -203,21 +194,21 @@ class ScheduledTask(models.Model):
         validators=[MaxValueValidator(9)],
         help_text=_("0 to 9; 9 is first. It orders messages that wait in the queue."),
     )
-    expires_seconds = _seconds(
+    expires_seconds = seconds_field(
         _("expires after (seconds)"),
         _("A run that could not start within this time of its slot is missed."),
         low=1,
         null=True,
         blank=True,
     )
-    time_limit = _seconds(
+    time_limit = seconds_field(
         _("time limit (seconds)"),
         _("The worker kills the run after it. Only the prefork pool can."),
         low=1,
         null=True,
         blank=True,
     )
-    soft_time_limit = _seconds(
+    soft_time_limit = seconds_field(
         _("soft time limit (seconds)"),
         _("The run gets a SoftTimeLimitExceeded after it. Only the prefork pool can."),
         low=1,
@@ -231,7 +222,7 @@ class ScheduledTask(models.Model):
         validators=[MaxValueValidator(100)],
         help_text=_("How often a failed run is tried again."),
     )
-    retry_delay_seconds = _seconds(
+    retry_delay_seconds = seconds_field(
         _("retry after (seconds)"),
         _("The wait before a retry."),
         default=60,
@@ -243,7 +234,7 @@ class ScheduledTask(models.Model):
         db_default=False,
         help_text=_("Each wait is twice the one before, up to an hour."),
     )
-    on_lost = _choice(
+    on_lost = choice_field(
         _("when its worker dies"),
         OnLost,
         "fail",
@@ -257,6 +248,8 @@ class ScheduledTask(models.Model):
         help_text=_("Pauses the schedule after that many failed or lost runs in a row."),
     )
 
+    # What the buttons of the pages set ------------------------------------------------------------
+
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     skip_slots = models.JSONField(
         _("skipped slots"),
@@ -266,7 +259,8 @@ class ScheduledTask(models.Model):
         editable=False,
     )
 
-    # Kept by the scheduler: `save()` never writes them from memory.
+    # Kept by the scheduler: `save()` never writes them from memory --------------------------------
+
     next_run_at = models.DateTimeField(_("next slot to plan"), null=True, editable=False)
     last_run_at = models.DateTimeField(_("last slot"), null=True, editable=False)
     armed_at = models.DateTimeField(
@@ -294,6 +288,8 @@ class ScheduledTask(models.Model):
         _("changed"), default=django_timezone.now, db_default=DatabaseNow(), editable=False
     )
 
+    # The table ------------------------------------------------------------------------------------
+
     history = trail.Trail(
         verbose_name=_("change of a scheduled task"),
         verbose_name_plural=_("changes of scheduled tasks"),
@@ -316,67 +312,8 @@ class ScheduledTask(models.Model):
         verbose_name_plural = _("scheduled tasks")
         base_manager_name = "objects"  # as `run.scheduled_task` reads, spoilt rows too
         ordering = ("name", "pk")
-        indexes = (
-            models.Index(fields=("enabled", "next_run_at"), name="scheduledtask_due"),
-            # For what the lists are filtered by, in the order in which they show it: by the value
-            # alone a page of a group would be looked for among all names, or all its rows sorted.
-            models.Index(fields=("group", "name_key"), name="scheduledtask_group_name"),
-            models.Index(fields=("owner", "name_key"), name="scheduledtask_owner_name"),
-            models.Index(fields=("task", "name_key"), name="scheduledtask_task_name"),
-            models.Index(fields=("queue", "name_key"), name="scheduledtask_queue_name"),
-            models.Index(
-                fields=("name_key",), name="scheduledtask_disabled", condition=Q(enabled=False)
-            ),
-            models.Index(
-                fields=("name_key",),
-                name="scheduledtask_set_aside",
-                condition=Q(state_reason="set_aside"),
-            ),
-            # For `named_from`: in the collation of the database LIKE cannot use the unique index.
-            models.Index(
-                fields=("name_key",),
-                opclasses=["varchar_pattern_ops"],
-                name="scheduledtask_name_prefix",
-            ),
-        )
-        constraints = (
-            models.UniqueConstraint(fields=("name_key",), name="scheduledtask_name_any_case"),
-            models.CheckConstraint(
-                name="scheduledtask_fields_of_its_kind",
-                condition=Q(
-                    kind="one_time",
-                    run_at__isnull=False,
-                    interval_seconds__isnull=True,
-                    cron_expression="",
-                )
-                | Q(
-                    kind="interval",
-                    run_at__isnull=True,
-                    interval_seconds__isnull=False,  # or NULL >= 1 is NULL, which a CHECK lets pass
-                    interval_seconds__gte=1,
-                    cron_expression="",
-                )
-                | (
-                    Q(kind="cron", run_at__isnull=True, interval_seconds__isnull=True)
-                    & ~Q(cron_expression="")
-                ),
-                violation_error_message=_(
-                    "Give exactly the field of the kind: run at, every or cron expression."
-                ),
-            ),
-            models.CheckConstraint(
-                name="scheduledtask_priority",
-                condition=Q(priority__isnull=True) | Q(priority__lte=9),
-                violation_error_message=_("The priority is 0 to 9."),
-            ),
-            models.CheckConstraint(
-                name="scheduledtask_ends_after_start",
-                condition=Q(starts_at__isnull=True)
-                | Q(ends_at__isnull=True)
-                | Q(ends_at__gte=F("starts_at")),
-                violation_error_message=_("It ends before it starts."),
-            ),
-        )
+        indexes = INDEXES
+        constraints = CONSTRAINTS
         permissions = (
             ("run_scheduledtask", _("Can run scheduled tasks now")),
             ("pause_scheduledtask", _("Can pause and resume scheduled tasks")),
@@ -386,16 +323,16 @@ class ScheduledTask(models.Model):
 
     @classmethod
     def check(cls, **options: Any) -> list[CheckMessage]:
-        """Django warns that MariaDB makes the partial indexes whole ones: those serve as well."""
+        """Leave out a warning of Django: MariaDB makes partial indexes whole, which serve too."""
         return [message for message in super().check(**options) if message.id != "models.W037"]
 
     def __str__(self) -> str:
         return self.name
 
-    # Rule -----------------------------------------------------------------------------------------
+    # Slots ----------------------------------------------------------------------------------------
 
     def schedule(self) -> Schedule:
-        """The schedule as a value; `ScheduleError` if the columns do not make one."""
+        """The schedule as a value. Raises `ScheduleError` if the columns do not make one."""
         spoilt_rows.check_readable(self)
         if self.kind == Kind.CRON:
             return Cron(self.cron_expression, self.timezone)
@@ -407,7 +344,7 @@ class ScheduledTask(models.Model):
         raise validation.unknown_kind(self.kind)
 
     def window(self) -> policies.Window:
-        """The schedule between `starts_at` and `ends_at`; `ScheduleError` as `schedule()`."""
+        """The schedule from `starts_at` to `ends_at`. Raises `ScheduleError`, as `schedule()`."""
         return policies.Window(self.schedule(), self.starts_at, self.ends_at)
 
     def slots_left(self) -> int | None:
@@ -415,12 +352,15 @@ class ScheduledTask(models.Model):
         return None if self.max_runs is None else max(self.max_runs - self.slots_used, 0)
 
     def first_slot(self, after: datetime) -> datetime | None:
-        """The first slot after `after` that may still be planned."""
+        """The first slot (UTC) after `after` that may still be planned; None where there is none.
+        Raises `ScheduleError`, as `schedule()`."""
         return None if self.slots_left() == 0 else self.window().next_after(after)
 
     def give_back(self, slots: int, now: datetime) -> dict[str, Any]:
-        """Return slots that were planned ahead, and are not any more, to `max_runs`: in memory,
-        with what follows for the next slot. The columns that this changed."""
+        """Return slots that were planned ahead, and are not any more, to `max_runs`.
+
+        In memory, with what follows for the next slot; returns the changed columns by name.
+        """
         used = max(self.slots_used - slots, 0)
         if used == self.slots_used:
             return {}
@@ -432,7 +372,7 @@ class ScheduledTask(models.Model):
         return columns
 
     def start_of(self, slot: datetime) -> datetime:
-        """When the run of `slot` starts: the slot and its jitter."""
+        """The time (UTC) at which the run of `slot` starts: the slot and its jitter."""
         if not self.jitter_seconds:
             return slot
         following = self.window().next_after(slot)
@@ -446,35 +386,13 @@ class ScheduledTask(models.Model):
         Empty when the schedule is not evaluated, or everything is paused (looked up if not
         given). Raises `ScheduleError` if it is not valid.
         """
-        if state.of(self) != State.ACTIVE or n <= 0:
-            return []
-        if everything_paused is None:
-            everything_paused = Stop.objects.in_force().exists()
-        if everything_paused:
-            return []
-        now = now or database_now()
-        skipped, left = set(self.skip_slots), self.slots_left()
-        slots: list[datetime] = []
-        slot = self.window().next_after(now)
-        while slot is not None and len(slots) < n:
-            if left is not None and self._unplanned(slot):
-                if left == 0:
-                    break
-                left -= 1
-            if slot.isoformat() not in skipped:
-                slots.append(slot)
-            slot = self.window().next_after(slot)
-        return slots
-
-    def _unplanned(self, slot: datetime) -> bool:
-        if self.next_run_at is not None:
-            return slot >= self.next_run_at
-        return self.last_run_at is None or slot > self.last_run_at
+        return upcoming_slots(self, n, now, everything_paused)
 
     # Edits ----------------------------------------------------------------------------------------
 
     def clean(self) -> None:
-        """The only validation: the admin, the managers and the API all come through here."""
+        """Raise `ValidationError`, which names each wrong field. The only validation: the admin,
+        the managers and the API all come through here."""
         validation.clean(self, self.judged_at)
 
     #: The time by which `clean()` tells what is past; None: it asks the database.
@@ -489,7 +407,7 @@ class ScheduledTask(models.Model):
         update_fields: Iterable[str] | None = None,
     ) -> None:
         """Write, in the edit transaction, what was changed on this copy since it was read, or the
-        named columns. `ValidationError` as from `clean()`."""
+        named columns. Raises `ValidationError`, as `clean()`."""
         if self._state.adding:
             write = functools.partial(super().save, using=using, force_insert=force_insert)
             edits.create(self, write)
@@ -497,7 +415,8 @@ class ScheduledTask(models.Model):
             edits.save(self, update_fields)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the row; its runs stay, detached; those it still owes are cancelled."""
+        """Delete the row; its runs stay, detached; those it still owes are cancelled. Returns what
+        Django's does, `(0, {})` where the row was gone already."""
         return edits.delete(self, functools.partial(super().delete, *args, **kwargs))
 
     def pause(
@@ -514,7 +433,8 @@ class ScheduledTask(models.Model):
         return edits.pause(self, by=by, until=until, params=params)
 
     def resume(self, *, by: Any = None) -> bool:
-        """Let its slots run again from now on; True if it was paused."""
+        """Let its slots run again from now on; True if it was paused. Raises `ValidationError`
+        where it has no further slot."""
         return edits.resume(self, by=by)
 
     def skip_next(self, *, by: Any = None) -> datetime | None:
@@ -529,6 +449,8 @@ class ScheduledTask(models.Model):
     unskip.alters_data = True  # type: ignore[attr-defined]
     pause.alters_data = True  # type: ignore[attr-defined]
     resume.alters_data = True  # type: ignore[attr-defined]
+
+    # The copy and the stored row ------------------------------------------------------------------
 
     @classmethod
     def from_db(
@@ -551,25 +473,15 @@ class ScheduledTask(models.Model):
 
     def remember(self, names: Iterable[str] | None = None) -> None:
         """Note these columns, or all, as stored: `save()` writes those that differ from it."""
-        loaded = self.__dict__
-        known = (self._stored or {}) if names is not None else {}
-        names = (*DECIDING, *OTHERS) if names is None else names
-        stored = known | {name: loaded[name] for name in names if name in loaded}
-        for name in validation.JSON & stored.keys():
-            stored[name] = validation.snapshot(stored[name])
-        self._stored = stored
+        self.stored = stale_copies.remembered(self.__dict__, self.stored or {}, names)
 
     def is_changed(self, name: str) -> bool:
         """Whether the column was changed on this copy since it was read; True if that is not
         known."""
-        if name not in self.__dict__:  # deferred, and not looked at
-            return False
-        stored = self._stored
-        if stored is None or name not in stored:
-            return True
-        return not validation.is_same(stored[name], self.__dict__[name])
+        return stale_copies.is_changed(self.stored, self.__dict__, name)
 
-    _stored: dict[str, Any] | None = None
+    #: What this copy knows to be stored, by column; None where it was neither read nor written.
+    stored: Mapping[str, Any] | None = None
 
     #: What stands for stored values that cannot be read (see `scheduling.models.spoilt_rows`).
     stand_ins: Mapping[str, Any] = MappingProxyType({})

@@ -135,10 +135,10 @@ def once_saved(row: ScheduledTask, now: datetime) -> ScheduledTask:
 
 def _planned_ahead(row: ScheduledTask, now: datetime) -> int:
     """How many slots to come the stored rule has already used; a new rule gets them back."""
-    if row._stored is None or row.next_run_at is None or row.next_run_at <= now:
+    if row.stored is None or row.next_run_at is None or row.next_run_at <= now:
         return 0
     stored = copy.copy(row)
-    for name, value in row._stored.items():
+    for name, value in row.stored.items():
         setattr(stored, name, value)
     try:
         span = stored.window().span(now, row.next_run_at - INSTANT)
