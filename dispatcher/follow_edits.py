@@ -57,17 +57,17 @@ def _is_free(change: Change) -> bool:
 
 def _settle(old: ScheduledTask, new: ScheduledTask | None, now: datetime) -> list[TaskRun]:
     """Undo what was planned ahead by the old definition; return the owed runs made anew."""
-    owed = _record_owed_slots(old, now) if old.enabled else 0
+    owed = _miss_owed_slots(old, now) if old.enabled else 0
     rows = TaskRun.objects.filter(scheduled_task=old.pk).of_schedule()
-    found = list(locked((rows.waiting() | rows.filter(slot__gt=now)).order_by("pk")))
-    ahead = [run for run in found if run.scheduled_for > now]
-    due = [run for run in found if run.status in UNSTARTED and run.scheduled_for <= now]
+    affected = list(locked((rows.waiting() | rows.filter(slot__gt=now)).order_by("pk")))
+    ahead = [run for run in affected if run.scheduled_for > now]
+    due = [run for run in affected if run.status in UNSTARTED and run.scheduled_for <= now]
     _delete(rows, ahead)
     if new is not None:
         # Also those that stay, started or cancelled: the new plan counts their slots again.
         _give_back(new, len(ahead) - owed, now)
     if new is None or not may_run(new.enabled, new.state_reason):
-        if due or any(run.status == Status.RETRYING for run in found):
+        if due or any(run.status == Status.RETRYING for run in affected):
             _cancel(rows, old, "deleted" if new is None else "paused")
         return []
     if new.unreadable:  # what they would run with is not known
@@ -85,10 +85,10 @@ def _owed(due: list[TaskRun], now: datetime) -> list[TaskRun]:
     """What is due and still to run: those that could not be published in time are decided anew."""
     unsent = [run for run in due if run.status == Status.PLANNED]
     sent = [run for run in due if run.status != Status.PLANNED]
-    return sent + misfire.decide(unsent, now).runs
+    return sent + misfire.decide_again(unsent, now).runs
 
 
-def _record_owed_slots(old: ScheduledTask, now: datetime) -> int:
+def _miss_owed_slots(old: ScheduledTask, now: datetime) -> int:
     """Slots up to now that the old rule had and nobody planned are missed, not forgotten; how
     many. A row that was set aside owes those of its rule, too, if it has one."""
     try:

@@ -38,7 +38,7 @@ def announce(run_id: UUID) -> None:
 
 
 def announce_all(run_ids: Sequence[UUID]) -> None:
-    """The same for each of them."""
+    """Send `run_finished` for each of these runs, in the order of their ids, if anybody listens."""
     from dispatcher.models import TaskRun
 
     if not is_listened_to():
@@ -50,7 +50,7 @@ def announce_all(run_ids: Sequence[UUID]) -> None:
 
 
 def _send(run: "TaskRun") -> None:
-    with own_connection.set_aside():
+    with own_connection.put_away():
         answers = run_finished.send_robust(sender=type(run), run=run)
     for receiver, answer in answers:
         if isinstance(answer, Exception):

@@ -51,13 +51,13 @@ class Done:
 
 
 def tick(now: datetime | None = None) -> Tick:
-    """Plan and publish everything that is due up to the horizon; return the record of it.
+    """Plan and publish everything that is due up to the horizon; return its `Tick`.
 
     `now` fixes the time for one round (tests); else the database is asked, again each round.
     """
     started = now or database_now()
     check_clock(started if now is None else None)
-    record = Tick.objects.create(
+    row = Tick.objects.create(
         started_at=started, dispatcher=socket.gethostname(), tzdata=tzdata_version()
     )
     done = Done()
@@ -66,12 +66,12 @@ def tick(now: datetime | None = None) -> Tick:
             _work(now, started, done)
     except Exception as error:
         # Not closed: for `/healthz` a tick that failed has not been.
-        Tick.objects.filter(pk=record.pk).update(error=f"{type(error).__name__}: {error}"[:1000])
+        Tick.objects.filter(pk=row.pk).update(error=f"{type(error).__name__}: {error}"[:1000])
         raise
-    record.close(**done.counts())
-    record.refresh_from_db()
-    _log(record)
-    return record
+    row.close(**done.counts())
+    row.refresh_from_db()
+    _log(row)
+    return row
 
 
 def _work(now: datetime | None, started: datetime, done: Done) -> None:
@@ -86,19 +86,19 @@ def _work(now: datetime | None, started: datetime, done: Done) -> None:
 
 
 def rescue_pass(now: datetime | None = None) -> Tick:
-    """One rescue pass and its record, which later passes read to know of gaps."""
+    """One rescue pass and its `Tick`, which later passes read to know of gaps."""
     started = now or database_now()
-    record = Tick.objects.create(
+    row = Tick.objects.create(
         kind=Tick.Kind.RESCUE, started_at=started, dispatcher=socket.gethostname()
     )
     try:
         with brief_waits():
             rescued = rescue.rescue(started)
-        record.close(published=rescued.published, lost=rescued.lost, missed=rescued.expired)
+        row.close(published=rescued.published, lost=rescued.lost, missed=rescued.expired)
     finally:
         notices.notice(started)  # last: a mail server may be slow
-    record.refresh_from_db()
-    return record
+    row.refresh_from_db()
+    return row
 
 
 def check_clock(database_time: datetime | None) -> None:
@@ -151,15 +151,15 @@ def _forget_if_hopeless(row: ScheduledTask, error: Exception, now: datetime) -> 
 
 def _plan_and_publish(now: datetime, done: Done) -> bool:
     """One round over all that is due; whether it found anything."""
-    found = False
+    has_planned = False
     for ids in planner.due_batches(now):
         for batch in planner.plan(ids, now):
-            found = found or bool(batch.planned or batch.missed)
+            has_planned = has_planned or bool(batch.planned or batch.missed)
             done.planned += batch.planned
             done.missed += batch.missed
             done.set_aside += batch.set_aside
             _publish(batch.runs, now, done)
-    return found
+    return has_planned
 
 
 def _publish(runs: list[TaskRun], now: datetime, done: Done) -> None:
@@ -181,7 +181,7 @@ def _publish_waiting(now: datetime | None, done: Done) -> None:
         runs = publisher.take(TaskRun.objects.publishable(moment))
         if not runs:
             return
-        decided = misfire.decide(runs, moment)
+        decided = misfire.decide_again(runs, moment)
         done.missed += decided.missed
         _publish(decided.runs, moment, done)
         if time.monotonic() - planned_at > PLAN_AGAIN_SECONDS:
@@ -189,13 +189,13 @@ def _publish_waiting(now: datetime | None, done: Done) -> None:
             planned_at = time.monotonic()
 
 
-def _log(record: Tick) -> None:
+def _log(row: Tick) -> None:
     logger.info(
         "Tick: %d planned, %d published, %d missed, %d set aside, horizon %d s",
-        record.planned,
-        record.published,
-        record.missed,
-        record.set_aside,
+        row.planned,
+        row.published,
+        row.missed,
+        row.set_aside,
         HORIZON.total_seconds(),
         extra={"action": "tick"},
     )

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 class StopQuerySet(models.QuerySet["Stop"]):
     def in_force(self) -> "StopQuerySet":
-        """The one that holds everything now, if there is one."""
+        """The stop that is in force now, if there is one."""
         return self.filter(in_force=True)
 
     def between(self, start: datetime, end: datetime) -> "StopQuerySet":

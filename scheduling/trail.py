@@ -72,7 +72,7 @@ _in_edit: ContextVar[bool] = ContextVar("in_edit", default=False)
 
 @contextmanager
 def acting(via: str, by: Any = None) -> Iterator[None]:
-    """What is changed inside is noted as theirs: `with acting("api", by=request.user): …`"""
+    """Note what is changed inside the block as theirs: `with acting("api", by=request.user): …`"""
     token = _actor.set(Actor(via, by))
     try:
         yield
@@ -86,7 +86,7 @@ def actor() -> Actor:
 
 @contextmanager
 def one_edit() -> Iterator[None]:
-    """What the scheduler does to a row inside an edit of it is part of that edit's own row."""
+    """Count what the scheduler does to a row in the block as part of the edit that it follows."""
     token = _in_edit.set(True)
     try:
         yield
@@ -175,7 +175,7 @@ def tracked(model: type["ScheduledTask"]) -> list[str]:
     return [field.attname for field in model.history.model.tracked_fields]
 
 
-def record(rows: Iterable["ScheduledTask"], kind: str, now: datetime, *, by: Any = None) -> None:
+def note(rows: Iterable["ScheduledTask"], kind: str, now: datetime, *, by: Any = None) -> None:
     """Note that these rows were `kind` (created, changed, deleted) at `now`, as they stand in the
     caller's hands. Call it last, inside the transaction: it says what that came to."""
     rows = list(rows)
@@ -197,14 +197,14 @@ def record(rows: Iterable["ScheduledTask"], kind: str, now: datetime, *, by: Any
     )
 
 
-def record_changes(
+def note_changed(
     pairs: Iterable[tuple["ScheduledTask", "ScheduledTask"]], now: datetime, *, by: Any = None
 ) -> None:
     """Note each (old, new) that differs in anything that the trail keeps."""
-    record([new for old, new in pairs if _differ(old, new)], CHANGED, now, by=by)
+    note([new for old, new in pairs if _differ(old, new)], CHANGED, now, by=by)
 
 
-def record_by_scheduler(rows: Iterable["ScheduledTask"], now: datetime) -> None:
+def note_by_scheduler(rows: Iterable["ScheduledTask"], now: datetime) -> None:
     """Note what the scheduler itself did to rows, unless it did so inside an edit of them.
 
     What SQL wrote into them may be nothing that can be read and copied; that stops no scheduler.
@@ -213,7 +213,7 @@ def record_by_scheduler(rows: Iterable["ScheduledTask"], now: datetime) -> None:
         return
     try:
         with acting(Via.SCHEDULER), transaction.atomic():
-            record(rows, CHANGED, now)
+            note(rows, CHANGED, now)
     except (ValueError, TypeError, OverflowError, DataError, IntegrityError):
         logger.exception("The audit trail cannot keep these rows", extra={"action": "no_trail"})
 

@@ -60,7 +60,7 @@ class StopAdmin(ReadOnlyAdmin):
         ]
 
     def pause_view(self, request: HttpRequest) -> HttpResponse:
-        """Says what will happen; a POST does it."""
+        """A GET says what will happen; a POST does it."""
         _require_permission(request)
         if request.method == "POST":
             if pause_everything(by=request.user, via="admin"):

@@ -77,7 +77,7 @@ def same_token(claim: Claim) -> Q:
 
 
 def not_held() -> Q:
-    """While everything is paused, only what people asked for is published and starts."""
+    """Runs that the switch does not hold: while everything is paused, those asked for by people."""
     return ~Q(trigger=Trigger.SCHEDULE) | ~Q(is_everything_paused())
 
 

@@ -21,7 +21,7 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         return self.filter(stopped_at=None, lease_until__lt=DatabaseNow())
 
     def speak(self, worker: UUID, held: bytes, **columns: Any) -> bool:
-        """The worker says that it lives and what it holds; False where nobody knows it."""
+        """Note the word of a worker: it lives, and holds these; False where nobody knows it."""
         rows = self.filter(pk=worker)
         word = {"seen_at": DatabaseNow(), "lease_until": database_in(WORKER_LEASE), "held": held}
         return bool(rows.update(**word | columns))

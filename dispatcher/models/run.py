@@ -137,7 +137,7 @@ class TaskRun(models.Model):
 
     @classmethod
     def check(cls, **options: Any) -> list[CheckMessage]:
-        """Django warns that MariaDB makes the partial index a whole one: that serves as well."""
+        """Leave out a warning of Django: MariaDB makes a partial index whole, which serves too."""
         return [message for message in super().check(**options) if message.id != "models.W037"]
 
     def __str__(self) -> str:

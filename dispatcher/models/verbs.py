@@ -55,7 +55,7 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
         lease: datetime,
         distance: timedelta | None = None,
     ) -> int:
-        """The broker has them. Only the holder of the lease may say so.
+        """Mark runs that the broker has; how many. Only the holder of the lease may do so.
 
         They are looked at again `distance` from now (None: 30 s after their start, or from now
         if that has passed).
@@ -114,7 +114,7 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
 
     @retry_contention
     def renew_leases(self, ids: Collection[UUID], worker: UUID) -> int:
-        """The worker says that these runs of its own are still running."""
+        """Renew the leases of runs that this worker still runs; how many."""
         rows = self.filter(pk__in=ids, worker_uuid=worker, status=Status.RUNNING)
         return rows.update(lease_until=database_in(LEASE))
 
@@ -151,7 +151,7 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
         reason: str = "own_retry",
         next_try: dict[str, Any] | None = None,
     ) -> bool:
-        """The task called `self.retry`: same attempt, and Celery has sent the next message.
+        """Note that the task called `self.retry`: same attempt, Celery has sent the next message.
 
         `next_try`: what that carries, as `worker.next_try` keeps it, to be sent again.
         """

@@ -50,7 +50,7 @@ class Waiting(NamedTuple):
     pk: UUID
 
 
-def decide(runs: Sequence[TaskRun], now: datetime) -> Decided:
+def decide_again(runs: Sequence[TaskRun], now: datetime) -> Decided:
     """Decide again, by the policy of their scheduled tasks, before these runs are published.
 
     With them are decided the other runs of the same tasks that wait to be published. Costs nothing
@@ -134,14 +134,14 @@ def _waiting(
     others = TaskRun.objects.untouched().filter(
         status=Status.PLANNED, scheduled_task__in=tasks, slot__lte=now, publish_at__lte=now
     )
-    found: dict[Any, set[Waiting]] = defaultdict(set)
+    by_task: dict[Any, set[Waiting]] = defaultdict(set)
     columns: Any = others.values_list("scheduled_task", "slot", "start_at", "pk")
     for task, slot, start_at, pk in columns.order_by():
-        found[task].add(Waiting(slot, start_at, pk))
+        by_task[task].add(Waiting(slot, start_at, pk))
     for run in runs:
         if run.scheduled_task_id in tasks and run.slot is not None:
-            found[run.scheduled_task_id].add(Waiting(run.slot, run.start_at, run.pk))
-    return {pk: sorted(waiting) for pk, waiting in found.items()}
+            by_task[run.scheduled_task_id].add(Waiting(run.slot, run.start_at, run.pk))
+    return {pk: sorted(waiting) for pk, waiting in by_task.items()}
 
 
 def _missed(

@@ -19,7 +19,7 @@ from django.db import (
 )
 
 from dispatcher.models.times import HORIZON
-from dispatcher.plan.decisions import Decision, decide, recorded_of
+from dispatcher.plan.decisions import Decision, decide, known_slots_of
 from dispatcher.plan.new_runs import queue_of
 from dispatcher.plan.writing import Planned, finish, write
 from scheduling import registry
@@ -114,7 +114,7 @@ def _plan_rows(ids: list[int], now: datetime) -> Planned:
     with transaction.atomic():
         due = ScheduledTask.objects.due(now, now + HORIZON).filter(pk__in=ids).order_by("pk")
         rows = list(locked(due, skip=True))
-        recorded = recorded_of([row.pk for row in rows if row.next_run_at is None], now)
+        known_slots = known_slots_of([row.pk for row in rows if row.next_run_at is None], now)
         result = Planned()
         decisions: list[Decision] = []
         exhausted: list[ScheduledTask] = []
@@ -125,7 +125,7 @@ def _plan_rows(ids: list[int], now: datetime) -> Planned:
                 break
             try:
                 row.queue = row.queue or queue_for(row)
-                decision = decide(row, now, recorded.get(row.pk))
+                decision = decide(row, now, known_slots.get(row.pk))
             except Exception as error:  # whatever is wrong with one row must not stop the others
                 if not blames_row(error):
                     raise
@@ -183,7 +183,7 @@ def plan_locked(row: ScheduledTask, now: datetime) -> Planned:
         finish([row], now)
         row.refresh_from_db()
         return Planned()
-    decision.drop_recorded()
+    decision.drop_slots_with_runs()
     return write([decision], now)
 
 

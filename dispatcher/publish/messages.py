@@ -38,7 +38,7 @@ def send(
 def _send_task(
     app: Celery, producer: Producer, run: TaskRun, queue: Any, eta: datetime | None
 ) -> None:
-    with own_connection.set_aside():  # routes and receivers are the project's
+    with own_connection.put_away():  # routes and receivers are the project's
         _call_send_task(app, producer, run, queue, eta)
 
 

@@ -30,7 +30,7 @@ def run_now(
 ) -> TaskRun:
     """Run it once, now, also while it is paused; `args` and `kwargs` replace its own for this run.
 
-    `ValidationError` names `args` or `kwargs` when they do not fit the task.
+    Raises `ValidationError`, which names `args` or `kwargs`, when they do not fit the task.
     """
     now = database_now()
     run = run_of(scheduled_task, Trigger.MANUAL, now, now, by, via)
@@ -50,7 +50,7 @@ def run_task(
     """Run a task without a definition, now or `at` an aware datetime. `task`: a Celery task, its
     name, or the signature of one, with its arguments, queue, priority, expiry and time limits.
 
-    `ValidationError` names what cannot be used.
+    Raises `ValidationError`, which names what cannot be used.
     """
     call = called(task, args, kwargs)
     name, now = call.task, database_now()
@@ -80,7 +80,10 @@ def rerun(
     args: Sequence[Any] | None = None,
     via: str = "code",
 ) -> TaskRun:
-    """Run an ended run again, with the arguments that it had, or with these in their place."""
+    """Run an ended run again, with the arguments that it had, or with these in their place.
+
+    Raises `ValidationError` where it has not ended, or where the arguments do not fit the task.
+    """
     run.refresh_from_db()
     if not run.is_ended:
         raise ValidationError(_("This run has not ended. Cancel it first, or wait."), "not_ended")

@@ -24,7 +24,10 @@ def backfill(
     by: Any = None,
     via: str = "code",
 ) -> list[TaskRun]:
-    """Run the slots in [start, end) that have no succeeded run, oldest first."""
+    """Run the slots in [start, end), aware datetimes, that have no succeeded run, oldest first.
+
+    Raises `ValidationError` as `backfill_slots`.
+    """
     now = database_now()
     slots = backfill_slots(scheduled_task, start, end)
     runs = [run_of(scheduled_task, Trigger.BACKFILL, slot, now, by, via) for slot in slots]
@@ -32,7 +35,7 @@ def backfill(
 
 
 def backfill_slots(scheduled_task: ScheduledTask, start: datetime, end: datetime) -> list[datetime]:
-    """The slots that `backfill` would run; `ValidationError` names what is wrong with the range."""
+    """The slots (UTC) that `backfill` would run. Raises `ValidationError` if the range is wrong."""
     if timezone.is_naive(start) or timezone.is_naive(end):
         raise refusal("start", _("Give dates and times with their time zone."), "naive")
     if end <= start:

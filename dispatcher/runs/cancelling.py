@@ -15,7 +15,7 @@ def cancel(run: TaskRun, *, by: Any = None) -> bool:
     """End a run that has not ended: before its start, or by terminating its process.
 
     False when it had ended already. Only the prefork pool can end a running process; elsewhere
-    the run is cancelled in the record and its function runs to its end.
+    the run ends as cancelled in the database, and its function runs to its end.
     """
     who = str(by or "")[:200]
     for _try in range(TRIES):  # it may start, or come between two attempts, while we look

@@ -184,7 +184,7 @@ def _overtaken(rows: TaskRunQuerySet, queue: str) -> TaskRunQuerySet:
 
 def _publish_again(runs: list[TaskRun], now: datetime) -> int:
     groups: dict[timedelta, list[TaskRun]] = defaultdict(list)
-    for run in misfire.decide(runs, now).runs:
+    for run in misfire.decide_again(runs, now).runs:
         groups[_distance(now - run.start_at)].append(run)
     try:
         return sum(publisher.publish(group, now, distance) for distance, group in groups.items())

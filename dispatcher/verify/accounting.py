@@ -77,10 +77,10 @@ class Comparison:
 
     def run(self) -> Account:
         slots: Iterator[datetime] = expected(self.subject.terms, self._begin(), self.until)
-        for runs, found in self._pages():
-            wanted = list(islice(slots, len(found)))
-            if wanted == found and not runs.exclude(_PLAIN).exists():
-                self.account.slots += len(found)
+        for runs, page in self._pages():
+            wanted = list(islice(slots, len(page)))
+            if wanted == page and not runs.exclude(_PLAIN).exists():
+                self.account.slots += len(page)
             else:
                 slots = self._walk(chain(wanted, slots), runs)
         for slot in slots:
@@ -93,11 +93,11 @@ class Comparison:
         after, more = self.after, True
         while more:
             runs = self.subject.runs().filter(slot__gt=after, slot__lte=self.until)
-            found = list(runs.order_by("slot").values_list("slot", flat=True)[:PAGE])
-            more = len(found) == PAGE
-            if found:
-                after = found[-1]
-                yield runs.filter(slot__lte=after), found
+            page = list(runs.order_by("slot").values_list("slot", flat=True)[:PAGE])
+            more = len(page) == PAGE
+            if page:
+                after = page[-1]
+                yield runs.filter(slot__lte=after), page
 
     def _walk(self, slots: Iterator[datetime], runs: Any) -> Iterator[datetime]:
         """Row by row along these runs; the slots that come after them."""

@@ -103,11 +103,11 @@ def _ids_of(task: str | ScheduledTask) -> Collection[int]:
     if isinstance(task, ScheduledTask):
         return [task.pk]
     named = ScheduledTask.history.filter(name__iexact=task).order_by()
-    found = {*named.values_list("id", flat=True).distinct()}
-    found |= {*ScheduledTask.objects.filter(name_key=task.lower()).values_list("pk", flat=True)}
-    if not found:
+    ids = {*named.values_list("id", flat=True).distinct()}
+    ids |= {*ScheduledTask.objects.filter(name_key=task.lower()).values_list("pk", flat=True)}
+    if not ids:
         raise ValueError(f"No scheduled task is or was named {task}.")
-    return found
+    return ids
 
 
 def _subjects(ids: Sequence[int], until: datetime) -> Iterator[Subject]:
@@ -168,7 +168,7 @@ def _notes(report: Report, since: datetime | None) -> Iterator[str]:
 def _tzdata_versions(report: Report) -> list[str]:
     entries = ScheduledTask.history.filter(history_date__range=(report.since, report.until))
     ticks = Tick.objects.filter(started_at__range=(report.since, report.until))
-    found = {tzdata_version()}
+    versions = {tzdata_version()}
     for rows in (entries, ticks):
-        found.update(rows.order_by().values_list("tzdata", flat=True).distinct())
-    return sorted(found - {""})
+        versions.update(rows.order_by().values_list("tzdata", flat=True).distinct())
+    return sorted(versions - {""})

@@ -22,7 +22,8 @@ _QUERIES = {
 
 @register(Tags.database)
 def check_isolation(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Asks the database, so it runs with `check --database default` and `migrate`."""
+    """Check the isolation level. It asks the database, so it runs with `check --database default`
+    and `migrate`."""
     query = _QUERIES.get(connection.vendor)
     if not databases or query is None:
         return []

@@ -45,9 +45,12 @@ class Newest:
 
 
 @dataclass(frozen=True)
-class Record:
-    """The newest runs of a task, oldest first. `worked`: how many of them ended by their own work;
-    the others were skipped, missed or cancelled, or go on."""
+class RecentRuns:
+    """The newest runs of a task, oldest first, and what they come to.
+
+    `worked`: how many of them ended by their own work; the others were skipped, missed or
+    cancelled, or go on.
+    """
 
     runs: list[Newest]
     worked: int = 0
@@ -59,18 +62,18 @@ class Record:
         return self.runs[-SHOWN:]
 
 
-def records(tasks: Collection[int]) -> dict[int, Record]:
-    """The record of each of the tasks (their ids). One query, whatever their number."""
-    found: dict[int, list[Newest]] = defaultdict(list)
+def recent_runs_of(tasks: Collection[int]) -> dict[int, RecentRuns]:
+    """The newest runs of each of the tasks (their ids). One query, whatever their number."""
+    newest_first: dict[int, list[Newest]] = defaultdict(list)
     for task, *columns in _newest(tasks):
-        found[task].append(Newest(*columns))
-    return {task: _record(found[task][::-1]) for task in tasks}
+        newest_first[task].append(Newest(*columns))
+    return {task: _summed_up(newest_first[task][::-1]) for task in tasks}
 
 
-def _record(runs: list[Newest]) -> Record:
+def _summed_up(runs: list[Newest]) -> RecentRuns:
     worked = [run for run in runs if run.status in COUNTED]
     times = [run.duration.total_seconds() for run in worked if run.duration is not None]
-    return Record(
+    return RecentRuns(
         runs=runs,
         worked=len(worked),
         succeeded=sum(run.status == Status.SUCCEEDED for run in worked),
@@ -87,12 +90,14 @@ def _newest(tasks: Collection[int]) -> Iterator[Any]:
     """
     if not tasks:
         return iter(())
-    one = TaskRun.objects.filter(scheduled_task=0).order_by("-pk").values_list(*_COLUMNS)[:JUDGED]
-    compiler = one.query.get_compiler(connection=connection)
+    of_one_task = (
+        TaskRun.objects.filter(scheduled_task=0).order_by("-pk").values_list(*_COLUMNS)[:JUDGED]
+    )
+    compiler = of_one_task.query.get_compiler(connection=connection)
     sql, _params = compiler.as_sql()
-    each = (f"SELECT * FROM ({sql}) AS runs_{number}" for number, _task in enumerate(tasks))
+    selects = (f"SELECT * FROM ({sql}) AS runs_{number}" for number, _task in enumerate(tasks))
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(each), list(tasks))
+        cursor.execute(" UNION ALL ".join(selects), list(tasks))
         rows = cursor.fetchall()
     return iter(compiler.results_iter(results=[rows]))
 
@@ -115,8 +120,8 @@ def whose_last_is(tasks: QuerySet[ScheduledTask], status: str) -> QuerySet[Sched
         return tasks.alias(last_status=Subquery(newest)).filter(last_status=status)
     newer = begun.filter(scheduled_task=OuterRef("scheduled_task"), pk__gt=OuterRef("pk"))
     runs = TaskRun.objects.filter(status=status, scheduled_task__isnull=False)
-    found = runs.filter(~Exists(newer)).order_by()
-    return tasks.filter(_is_one_of(list(found.values_list("scheduled_task", flat=True))))
+    newest_runs = runs.filter(~Exists(newer)).order_by()
+    return tasks.filter(_is_one_of(list(newest_runs.values_list("scheduled_task", flat=True))))
 
 
 def _is_one_of(ids: list[int]) -> Any:
@@ -130,8 +135,8 @@ def _is_one_of(ids: list[int]) -> Any:
 
 @contextmanager
 def without_jit() -> Iterator[None]:
-    """PostgreSQL expects that each task is asked for its newest run, where a page soon is full, and
-    compiles the query for longer than it runs."""
+    """Switch off PostgreSQL's JIT in the block: it expects that each task is asked for its newest
+    run, where a page soon is full, and compiles the query for longer than it runs."""
     if connection.vendor != "postgresql":
         yield
         return

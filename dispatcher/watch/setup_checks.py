@@ -46,9 +46,9 @@ AFTER_THE_ADMIN = Warning(
 
 @register()
 def check_project(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """What needs no database to be seen."""
-    found = [] if settings.USE_TZ else [NO_TIME_ZONES]
-    return [*found, *_celery(app_or_default()), *_order(), *_databases()]
+    """Check all of the setup that needs no database to be seen."""
+    problems = [] if settings.USE_TZ else [NO_TIME_ZONES]
+    return [*problems, *_celery(app_or_default()), *_order(), *_databases()]
 
 
 def _celery(app: Celery) -> Iterator[CheckMessage]:

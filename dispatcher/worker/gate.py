@@ -107,7 +107,7 @@ def _claim(claim: Claim) -> bool:
         with savepoint():
             return TaskRun.objects.claim(claim)
     except IntegrityError:
-        return overlap.decide(claim)
+        return overlap.follow_policy(claim)
 
 
 def again_if_stale(action: Callable[[], R]) -> R:

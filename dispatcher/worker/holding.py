@@ -146,4 +146,4 @@ def _send_batch(run_ids: list[UUID], now: datetime) -> int:
     )
     with transaction.atomic():
         runs = publisher.take(unanswered)
-    return publisher.publish_or_leave(misfire.decide(runs, now).runs, now)
+    return publisher.publish_or_leave(misfire.decide_again(runs, now).runs, now)

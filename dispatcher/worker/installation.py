@@ -19,7 +19,7 @@ from dispatcher.worker.beat import QUEUE
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangedSetting:
     """What `install` changed in a setting of Celery, and why."""
 
     setting: str
@@ -29,7 +29,7 @@ class Change:
 
 
 #: What was changed in which app, for `doctor --install`.
-CHANGES: "WeakKeyDictionary[Celery, tuple[Change, ...]]" = WeakKeyDictionary()
+CHANGED_SETTINGS: "WeakKeyDictionary[Celery, tuple[ChangedSetting, ...]]" = WeakKeyDictionary()
 
 #: The apps of this process that have it.
 INSTALLED: "WeakSet[Celery]" = WeakSet()
@@ -103,20 +103,20 @@ def connect_listeners() -> None:
 def _configure(app: Celery) -> None:
     conf = app.conf
     changes = (
-        Change(
+        ChangedSetting(
             "task_annotations",
             conf.task_annotations,
             _annotations(conf.task_annotations),
             "the gate stands before every task: a message of a run starts it once or not at all; "
             "any other message passes",
         ),
-        Change(
+        ChangedSetting(
             "beat_schedule",
             conf.beat_schedule,
             beat.ENTRIES | (conf.beat_schedule or {}),
             "beat sends a tick every minute and a rescue every 20 seconds",
         ),
-        Change(
+        ChangedSetting(
             "task_routes",
             conf.task_routes,
             _routes(conf.task_routes),
@@ -125,7 +125,7 @@ def _configure(app: Celery) -> None:
     )
     for change in changes:
         conf[change.setting] = change.new
-    CHANGES[app] = changes
+    CHANGED_SETTINGS[app] = changes
 
 
 def _annotations(present: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from scheduling.models import ScheduledTask
 logger = logging.getLogger(__name__)
 
 
-def decide(claim: Claim) -> bool:
+def follow_policy(claim: Claim) -> bool:
     """What the policy makes of a claim that met a holder; True if it starts after all."""
     run = TaskRun.objects.prefetch_related("scheduled_task").filter(pk=claim.run_id).first()
     if run is None or run.scheduled_task is None:
@@ -63,7 +63,7 @@ def _skip(run: TaskRun) -> bool:
 
 def _wait(run: TaskRun, claim: Claim) -> bool:
     """Wait, then try once more: the holder may have ended before it could see the waiter."""
-    assert run.scheduled_task_id is not None  # `decide` has looked
+    assert run.scheduled_task_id is not None  # `follow_policy` has looked
     try:
         with savepoint():
             TaskRun.objects.all().wait(run.pk, run.scheduled_task_id)

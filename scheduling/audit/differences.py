@@ -35,7 +35,7 @@ class FieldChange:
 
 
 @dataclass(frozen=True)
-class Told:
+class WordedEntry:
     """One row of the trail in words."""
 
     id: int
@@ -46,18 +46,18 @@ class Told:
     changes: list[FieldChange]
 
 
-def told(entries: Sequence[Row], before: Row | None, zone: str) -> list[Told]:
+def in_words(entries: Sequence[Row], before: Row | None, zone: str) -> list[WordedEntry]:
     """Rows of one scheduled task, newest first, each against the one that follows it here.
 
     `before` is the row before the last of them; None if that is the creation. Times in `zone`.
     """
     olds = [*entries[1:], before]
-    return [_told(entry, old, zone) for entry, old in zip(entries, olds, strict=True)]
+    return [_worded(entry, old, zone) for entry, old in zip(entries, olds, strict=True)]
 
 
-def _told(entry: Row, old: Row | None, zone: str) -> Told:
+def _worded(entry: Row, old: Row | None, zone: str) -> WordedEntry:
     kinds = {trail.CREATED: _("created"), trail.CHANGED: _("changed"), trail.DELETED: _("deleted")}
-    return Told(
+    return WordedEntry(
         id=entry.history_id,
         kind=kinds.get(entry.history_type, entry.history_type),
         when=wording.moment_text(entry.history_date, zone),

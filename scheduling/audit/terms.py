@@ -73,8 +73,8 @@ class Term:
 
     def count(self) -> int:
         """How many slots it asks for in its whole time."""
-        found = self._count(self.start, self.end)
-        return found if self.allowed is None else min(found, self.allowed)
+        number = self._count(self.start, self.end)
+        return number if self.allowed is None else min(number, self.allowed)
 
     def _left(self, after: datetime) -> int | None:
         if self.allowed is None:
@@ -96,15 +96,15 @@ class Term:
 
 def terms(entries: Iterable[Entry], until: datetime) -> list[Term]:
     """The terms of one scheduled task up to `until`, from the rows of its trail, oldest first."""
-    found: list[Term] = []
+    all_terms: list[Term] = []
     for entry in entries:
         # The first rule counts from when it was armed: of rows inserted without an edit earlier.
-        start = entry["history_date"] if found else entry["armed_at"]
-        if found:
-            found[-1].end = min(found[-1].end, start)
-        found.append(_term(entry, start, until))
-    _allot(found)
-    return found
+        start = entry["history_date"] if all_terms else entry["armed_at"]
+        if all_terms:
+            all_terms[-1].end = min(all_terms[-1].end, start)
+        all_terms.append(_term(entry, start, until))
+    _allot(all_terms)
+    return all_terms
 
 
 def _term(entry: Entry, start: datetime, end: datetime) -> Term:
@@ -125,37 +125,38 @@ def _in_force(entry: Entry) -> bool:
     return not deleted and may_run(entry["enabled"], entry["state_reason"])
 
 
-def _allot(found: list[Term]) -> None:
+def _allot(all_terms: list[Term]) -> None:
     """`max_runs` counts slots from the creation on, under whichever rule they were."""
-    if all(term.max_runs is None for term in found):
+    if all(term.max_runs is None for term in all_terms):
         return
     used = 0
-    for term in found:
+    for term in all_terms:
         if term.max_runs is not None:
             term.allowed = max(term.max_runs - used, 0)
         used += term.count()
 
 
-def expected(found: list[Term], after: datetime, until: datetime) -> Iterator[datetime]:
+def expected(all_terms: list[Term], after: datetime, until: datetime) -> Iterator[datetime]:
     """The expected slots in (after, until], oldest first."""
-    first = max(bisect_right(found, after, key=lambda term: term.start) - 1, 0)
-    for term in found[first:]:
+    first = max(bisect_right(all_terms, after, key=lambda term: term.start) - 1, 0)
+    for term in all_terms[first:]:
         yield from term.slots(after, until)
 
 
-def term_of(found: list[Term], slot: datetime) -> Term:
+def term_of(all_terms: list[Term], slot: datetime) -> Term:
     """The term to which a slot belongs."""
-    return found[max(bisect_left(found, slot, key=lambda term: term.start) - 1, 0)]
+    return all_terms[max(bisect_left(all_terms, slot, key=lambda term: term.start) - 1, 0)]
 
 
-def explains(found: list[Term], slot: datetime, planned_at: datetime, ahead: timedelta) -> bool:
+def explains(all_terms: list[Term], slot: datetime, planned_at: datetime, ahead: timedelta) -> bool:
     """Whether a run of a slot that is not expected may still be there.
 
     It was planned, up to `ahead` before its slot, by a rule that an edit has replaced since; or
     afterwards, by the rule that followed one that could not be read.
     """
-    planned_in = (t for t in found if t.start <= planned_at <= t.end and t.has_slot(slot))
+    planned_in = (t for t in all_terms if t.start <= planned_at <= t.end and t.has_slot(slot))
     return any(
-        term.end < slot <= term.end + ahead or (slot <= term.start and term_of(found, slot).invalid)
+        term.end < slot <= term.end + ahead
+        or (slot <= term.start and term_of(all_terms, slot).invalid)
         for term in planned_in
     )

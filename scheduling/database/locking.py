@@ -80,8 +80,8 @@ def is_outage(error: OperationalError | InterfaceError) -> bool:
 
 
 def savepoint() -> AbstractContextManager[Any]:
-    """One where somebody's transaction is open, which an error of ours must not spoil; else none,
-    which costs nothing."""
+    """A savepoint where somebody's transaction is open, which an error of ours must not spoil; else
+    none, which costs nothing."""
     open_ = connection.in_atomic_block or not connection.get_autocommit()
     return transaction.atomic() if open_ else nullcontext()
 

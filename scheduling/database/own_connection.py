@@ -3,7 +3,7 @@
 A task leaves its connection as it likes: autocommit off, a transaction open, another role. So in a
 worker the gate and the record stand on a connection that is in none of Django's mappings: while
 they work it takes the place of the thread's default one, so that every query of theirs goes there,
-and code of the project that they call finds its own again (`set_aside`).
+and code of the project that they call finds its own again (`put_away`).
 
 One for each process of a prefork pool, up to `SIZE` under threads and greenlets. Elsewhere than in
 a worker, for eager calls, and on SQLite, which has one writer, Django's connection is used; on
@@ -49,7 +49,7 @@ def enable() -> None:
 
 
 def disable() -> None:
-    """The worker has ended; what else this process does is none of its business."""
+    """Note that the worker has ended, and close what it kept open."""
     global _in_worker
     _in_worker = False
     _pool.close()
@@ -61,7 +61,7 @@ def is_enabled() -> bool:
 
 @contextmanager
 def used(*, eager: bool = False, keep: bool = True) -> Iterator[None]:
-    """Until the end of the block the default connection of this thread is our own.
+    """Put our own connection in place of this thread's default one until the end of the block.
 
     `eager`: the block belongs to a task that somebody calls in his own process, perhaps in his own
     transaction. `keep=False` closes the connection afterwards: for rare writes.
@@ -89,13 +89,13 @@ def _in_place(keep: bool) -> Iterator[None]:
         pool.give(ours, keep)
 
 
-def set_aside() -> AbstractContextManager[None]:
-    """Code of the project is called meanwhile, and finds its own connection."""
-    return nullcontext() if _here.host is None else _set_aside(_here.host)
+def put_away() -> AbstractContextManager[None]:
+    """Put the project's connection back for the block, which calls code of the project."""
+    return nullcontext() if _here.host is None else _put_away(_here.host)
 
 
 @contextmanager
-def _set_aside(host: BaseDatabaseWrapper) -> Iterator[None]:
+def _put_away(host: BaseDatabaseWrapper) -> Iterator[None]:
     ours = connections[ALIAS]
     connections[ALIAS], _here.host = host, None
     try:

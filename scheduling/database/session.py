@@ -13,8 +13,8 @@ STATEMENT_SECONDS = 10
 
 
 def is_unclean(connection: BaseDatabaseWrapper) -> bool:
-    """A transaction was left open on it, or autocommit off. Asks Django and the driver, not the
-    server."""
+    """Whether a transaction was left open on it, or autocommit off. Asks Django and the driver, not
+    the server."""
     if connection.in_atomic_block or connection.closed_in_transaction:
         return True
     raw = connection.connection

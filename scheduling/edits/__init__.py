@@ -2,7 +2,7 @@
 
 from scheduling.edits.many import bulk_update_each, update_each
 from scheduling.edits.settle import next_slot
-from scheduling.edits.transaction import create, delete, record_creation, save
+from scheduling.edits.transaction import create, delete, note_created, save
 from scheduling.edits.verbs import pause, resume, skip_next, unskip
 from scheduling.signals import Change, everything_resumed, schedule_changed
 
@@ -13,8 +13,8 @@ __all__ = [
     "delete",
     "everything_resumed",
     "next_slot",
+    "note_created",
     "pause",
-    "record_creation",
     "resume",
     "save",
     "schedule_changed",

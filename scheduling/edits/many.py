@@ -41,7 +41,7 @@ def _update_batch(
         for edit in edits:
             edit.put(values.get(edit.old.pk, columns))
             edit.finish(_keep)
-        trail.record_changes([(edit.old, edit.new) for edit in edits], now)
+        trail.note_changed([(edit.old, edit.new) for edit in edits], now)
         return len(edits)
 
 

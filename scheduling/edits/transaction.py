@@ -85,7 +85,7 @@ def editing(
         yield edit
         if not edit.is_dropped:
             edit.finish(_save)
-            trail.record_changes([(edit.old, edit.new)], edit.now, by=by)
+            trail.note_changed([(edit.old, edit.new)], edit.now, by=by)
     show(row, edit.new)
 
 
@@ -131,7 +131,7 @@ def create(row: "ScheduledTask", write: Callable[..., Any]) -> None:
                 setattr(row, name, value)
         write()
         announce(None, row, now)
-        trail.record([row], trail.CREATED, now)
+        trail.note([row], trail.CREATED, now)
         row.remember()
 
 
@@ -156,9 +156,9 @@ def _take_stored_forms(row: "ScheduledTask", names: Iterable[str]) -> None:
 def save(row: "ScheduledTask", columns: Iterable[str] | None = None) -> None:
     """Write what this copy changed, or the named columns, and nothing else: the others may have
     been changed by somebody since the copy was read. What the scheduler keeps is not written."""
-    mine = {name: getattr(row, name) for name in _written(row, columns)}
+    columns_of_copy = {name: getattr(row, name) for name in _written(row, columns)}
     with editing(row) as edit:
-        edit.put(evaluated(type(row), [row.pk], mine).get(row.pk, mine))
+        edit.put(evaluated(type(row), [row.pk], columns_of_copy).get(row.pk, columns_of_copy))
         check(edit.new, edit.now)
         edit.put({"updated_at": edit.now})
 
@@ -185,13 +185,13 @@ def evaluated(
     return {row["pk"]: {name: row[name] for name in columns} for row in rows.values("pk", *columns)}
 
 
-def record_creation(rows: list["ScheduledTask"]) -> None:
+def note_created(rows: list["ScheduledTask"]) -> None:
     """The audit trail of rows that were inserted without an edit transaction."""
     for row in rows:
         row.remember()
     if rows and any(row.pk is None for row in rows):  # MySQL returns no ids from a bulk insert
         rows = list(type(rows[0]).objects.filter(name__in=[row.name for row in rows]))
-    trail.record(rows, trail.CREATED, database_now())
+    trail.note(rows, trail.CREATED, database_now())
 
 
 @retry_contention
@@ -204,5 +204,5 @@ def delete(row: "ScheduledTask", write: Callable[[], Any]) -> tuple[int, dict[st
         now = database_now()
         announce(old, None, now)
         deleted: tuple[int, dict[str, int]] = write()
-        trail.record([old], trail.DELETED, now)
+        trail.note([old], trail.DELETED, now)
         return deleted

@@ -33,7 +33,7 @@ def name_of_copy(name: str) -> str:
     number = 1
     while True:
         tail = _(" (copy)") if number == 1 else _(" (copy %(n)d)") % {"n": number}
-        found = name[: _LONGEST - len(tail)] + tail
-        if not ScheduledTask.objects.filter(name_key=found.lower()).exists():
-            return found
+        candidate = name[: _LONGEST - len(tail)] + tail
+        if not ScheduledTask.objects.filter(name_key=candidate.lower()).exists():
+            return candidate
         number += 1

@@ -56,8 +56,8 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
         """Rows whose name begins so, in upper or lower case; by an index, and in its
         order."""
         if connections[self.db].vendor == "postgresql":
-            found = self.filter(name_key__startswith=prefix.lower())
-            return found.order_by(_ByLetter(F("name_key")))
+            named = self.filter(name_key__startswith=prefix.lower())
+            return named.order_by(_ByLetter(F("name_key")))
         # The others compare without case: MySQL and MariaDB every letter, and by the index, which
         # their LIKE BINARY would not use; SQLite those that its `lower()` knows too.
         return self.filter(name_key__istartswith=prefix)
@@ -103,12 +103,12 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
                 state_reason_by="",
                 next_run_at=None,
             )
-            trail.record_by_scheduler(self.model.objects.filter(pk__in=news), now)
+            trail.note_by_scheduler(self.model.objects.filter(pk__in=news), now)
         return written
 
     def bring_back(self, now: datetime) -> None:
         """Note that rows of the selection, set aside until now, are evaluated again."""
-        trail.record_by_scheduler(self, now)
+        trail.note_by_scheduler(self, now)
 
     def finish(self, now: datetime) -> int:
         """Disable rows that have no further slot."""
@@ -122,7 +122,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
                 state_reason_at=now,
                 state_reason_by="",
             )
-            trail.record_by_scheduler(rows, now)
+            trail.note_by_scheduler(rows, now)
         return written
 
     def update(self, **columns: Any) -> int:
@@ -149,11 +149,12 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
             raise NotSupportedError("Scheduled tasks cannot be inserted with conflicts.")
         with transaction.atomic():
             rows = super().bulk_create(objs, batch_size=batch_size)
-            edits.record_creation(rows)
+            edits.note_created(rows)
         return rows
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete row by row, so that what each still owes is recorded."""
+        """Delete row by row, so that the slots that each still owes get their runs. Returns what
+        Django's does."""
         deleted = sum(task.delete()[0] for task in self.order_by("pk").iterator())
         return deleted, {self.model._meta.label: deleted}
 

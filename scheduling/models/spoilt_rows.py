@@ -44,14 +44,14 @@ class ReadableIterable(ModelIterable):  # type: ignore[type-arg]
     def _one_by_one(self) -> Iterator[Any]:
         rows = self.queryset
         for pk in list(rows.values_list("pk", flat=True)):
-            one = rows.all()
-            one.query.clear_limits()
-            one.query.clear_ordering(force=True)
-            one = one.filter(pk=pk)
+            alone = rows.all()
+            alone.query.clear_limits()
+            alone.query.clear_ordering(force=True)
+            alone = alone.filter(pk=pk)
             try:
-                yield from ModelIterable(one)
+                yield from ModelIterable(alone)
             except CONVERSION_ERRORS:
-                row = without_the_unreadable(one)
+                row = without_the_unreadable(alone)
                 if not row.stand_ins:
                     raise  # it is not the row that is wrong
                 yield row
@@ -119,7 +119,7 @@ def check(row: "ScheduledTask") -> None:
 
 
 def check_readable(row: "ScheduledTask") -> None:
-    """`ScheduleError` names the first column whose stored value cannot be read."""
+    """Raise `ScheduleError` for the first column whose stored value cannot be read."""
     # SQLite's driver reads a text that is no time as None.
     loaded = row.__dict__  # a deferred column is none of the reader's
     empty = [name for name in ("armed_at", "created_at") if loaded.get(name, ...) is None]

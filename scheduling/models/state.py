@@ -11,7 +11,7 @@ from django.utils.translation import pgettext_lazy
 
 
 class State(TextChoices):
-    """`state_reason` has the value too, but for `active`, where it is empty."""
+    """States by the value that `state_reason` has; for `active` that is empty."""
 
     ACTIVE = "active", pgettext_lazy("state of a schedule", "active")
     PAUSED = "paused", _("paused")

@@ -35,8 +35,8 @@ def _app() -> Celery:
 
 @cache
 def import_tasks(app: Celery) -> None:
-    """The web process has not imported every tasks module. Once: Celery checks all models of
-    Django (10 ms) each time it is asked to.
+    """Import the modules of tasks that this process has not imported. Once: Celery checks all
+    models of Django (10 ms) each time it is asked to.
 
     A worker has imported them at its start. Asked again it would set up Django's logging anew, on
     top of Celery's.
@@ -64,8 +64,8 @@ def describe(name: str) -> TaskInfo | None:
 
 
 def all_tasks() -> list[TaskInfo]:
-    found = (describe(name) for name in task_names())
-    return [info for info in found if info is not None]
+    infos = (describe(name) for name in task_names())
+    return [info for info in infos if info is not None]
 
 
 def is_known(name: str) -> bool:
@@ -114,9 +114,9 @@ def _inner(run: Any) -> inspect.Signature:
 def binding_error(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
     """Why Celery would refuse a call with these arguments, or None where it accepts them, or the
     task is unknown."""
-    if not is_known(name) or not (said := _refusal(_app().tasks[name], args, kwargs)):
+    if not is_known(name) or not (refusal := _refusal(_app().tasks[name], args, kwargs)):
         return None
-    texts = {"error": said, "signature": f"{name}{signature_of(name)}"}
+    texts = {"error": refusal, "signature": f"{name}{signature_of(name)}"}
     return _("%(error)s; the signature is %(signature)s") % texts
 
 

@@ -101,21 +101,21 @@ def _restored_item(key: str, item: Any, old: dict[str, Any], depth: int) -> Any:
 
 def secrets_of(value: Any) -> frozenset[str]:
     """The texts that stand for the secrets of a JSON value, as they are and as they are quoted."""
-    found: set[str] = set()
-    _collect(value, False, found)
-    return frozenset(text for text in found if len(text) >= SHORTEST_SECRET)
+    secrets: set[str] = set()
+    _collect(value, False, secrets)
+    return frozenset(text for text in secrets if len(text) >= SHORTEST_SECRET)
 
 
-def _collect(value: Any, secret: bool, found: set[str]) -> None:
+def _collect(value: Any, secret: bool, secrets: set[str]) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
-            _collect(item, secret or is_secret(key), found)
+            _collect(item, secret or is_secret(key), secrets)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _collect(item, secret, found)
+            _collect(item, secret, secrets)
     elif secret and value is not None and not isinstance(value, bool):
         text = str(value)
-        found.update((text, repr(text)[1:-1], json.dumps(text)[1:-1]))
+        secrets.update((text, repr(text)[1:-1], json.dumps(text)[1:-1]))
 
 
 def without(secrets: Collection[str], text: str) -> str:

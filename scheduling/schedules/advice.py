@@ -36,12 +36,12 @@ class Suggestion:
     interval_seconds: int | None = None
     years: tuple[int, int] | None = None
 
-    def told(self, translated: Callable[[str], str] = str) -> str:
+    def in_words(self, translated: Callable[[str], str] = str) -> str:
         """What is offered, in words: `“0 9 * * *” in the time zone Asia/Shanghai`."""
         if self.interval_seconds is not None:
             return translated(_TEXTS["interval"]) % {"seconds": self.interval_seconds}
         if not self.expression:
-            return self._zone_told(translated)
+            return self._zone_in_words(translated)
         text = f"“{self.expression}”"
         if self.timezone:
             text = translated(_TEXTS["in_zone"]) % {"text": text, "timezone": self.timezone}
@@ -50,7 +50,7 @@ class Suggestion:
             text = translated(_TEXTS["years"]) % {"text": text, "first": first, "last": last}
         return text
 
-    def _zone_told(self, translated: Callable[[str], str]) -> str:
+    def _zone_in_words(self, translated: Callable[[str], str]) -> str:
         if not self.timezone.startswith("Etc/GMT") or self.timezone[7:8] not in {"+", "-"}:
             return self.timezone
         # These names count the other way round, which nobody expects.
@@ -65,7 +65,7 @@ def offer(
 
     All or none: who is shown one of two readings takes it for the only one.
     """
-    texts = [suggestion.told(translated) for suggestion in suggestions]
+    texts = [suggestion.in_words(translated) for suggestion in suggestions]
     if not texts:
         return ""
     joined = texts[0]

@@ -37,7 +37,7 @@ def clock_notes(
 def _note(schedule: Schedule, timezone: str, before: datetime, slot: datetime) -> ClockNote | None:
     instant = instant_of(slot)
     stretch = stretch_at(timezone, instant)
-    changes = list(_changes(timezone, instant_of(before), instant))
+    changes = list(_clock_changes(timezone, instant_of(before), instant))
     return (
         _gap(schedule, changes, instant)
         or _repeated(schedule, timezone, stretch, instant)
@@ -45,7 +45,7 @@ def _note(schedule: Schedule, timezone: str, before: datetime, slot: datetime) -
     )
 
 
-def _changes(timezone: str, after: int, until: int) -> Iterator[Stretch]:
+def _clock_changes(timezone: str, after: int, until: int) -> Iterator[Stretch]:
     """The stretches that begin with a change of the clock in (after, until]."""
     stretch = stretch_at(timezone, after)
     while stretch.end <= min(until, LAST - 1):

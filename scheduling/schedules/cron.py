@@ -78,8 +78,8 @@ class Cron:
     def latest_at(self, moment: datetime) -> datetime | None:
         """The newest slot at or before an aware moment, in UTC. Costs as much as `next_after`."""
         latest = min(instant_of(utc(moment)), LAST - 1)
-        found = _timetable(self.expression, self.timezone).last_until(latest)
-        return None if found is None else moment_of(found)
+        instant = _timetable(self.expression, self.timezone).last_until(latest)
+        return None if instant is None else moment_of(instant)
 
     def count(self, after: datetime, until: datetime) -> int:
         """How many slots lie in (after, until].
@@ -114,10 +114,10 @@ class _Timetable:
         remembered = self._remembered
         if remembered and remembered[0] <= moment < remembered[1]:
             return remembered[1]
-        found = self.first_from(max(instant_of(moment) + 1, FIRST))
-        if found is None:
+        instant = self.first_from(max(instant_of(moment) + 1, FIRST))
+        if instant is None:
             return None
-        slot = moment_of(found)
+        slot = moment_of(instant)
         if remembered and remembered[1] == slot:
             moment = min(moment, remembered[0])
         self._remembered = (moment, slot)

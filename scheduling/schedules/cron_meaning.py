@@ -74,9 +74,9 @@ def with_both_days(expression: str) -> str | None:
     wanted = meaning(replace(fields, both_days=True))
     *before, day, month, weekday = expression.split()
     for day_text, weekday_text in _attempts(fields, day, weekday):
-        found = " ".join((*before, day_text, month, weekday_text))
-        if meaning_of(found) == wanted:
-            return found
+        candidate = " ".join((*before, day_text, month, weekday_text))
+        if meaning_of(candidate) == wanted:
+            return candidate
     return None
 
 

@@ -29,8 +29,8 @@ class Part(NamedTuple):
         """The three letters of a longer name, or of a part of one: TUE for TUES and Tuesdays."""
         word = word.upper().removesuffix(".")
         word = word[:-1] if word.endswith("DAYS") else "WED" if word == "WEDS" else word
-        found = (full[:3] for full in self.full if len(word) >= 3 and full.startswith(word))
-        return next(found, None)
+        shorts = (full[:3] for full in self.full if len(word) >= 3 and full.startswith(word))
+        return next(shorts, None)
 
 
 SECOND = Part("second", 0, 59)

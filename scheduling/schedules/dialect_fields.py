@@ -61,10 +61,10 @@ def _special(item: str, quartz: bool, named: bool) -> str | None:
     """`MON#1` and `FRIL`, from `2#1`, `MONDAY#1`, `6L` and the `L5` of croniter."""
     nth, last = _NTH.fullmatch(item), _LAST.fullmatch(item)
     other = None if quartz else _LAST_OF_CRONITER.fullmatch(item)
-    found = nth or last or other
-    if found is None or (day := _value(WEEKDAY, found[1], quartz)) is None:
+    special = nth or last or other
+    if special is None or (day := _value(WEEKDAY, special[1], quartz)) is None:
         return None
-    named = named or found[1].isalpha()
+    named = named or special[1].isalpha()
     return _text(WEEKDAY, day, named) + (f"#{nth[2]}" if nth else "L")
 
 

@@ -119,10 +119,10 @@ def _is_odd_unless_year(first: Layout) -> bool:
 
 
 def _years(text: str) -> tuple[int, int] | None:
-    found = _YEARS.fullmatch(text)
-    if not found:
+    match = _YEARS.fullmatch(text)
+    if not match:
         return None
-    first, last = int(found[1]), int(found[2] or found[1])
+    first, last = int(match[1]), int(match[2] or match[1])
     return (first, last) if first <= last else None
 
 

@@ -66,8 +66,8 @@ class Window:
         low, high = after, until  # the answer is in [low, high)
         while high - low > timedelta(seconds=1):
             middle = low + (high - low) / 2
-            found = self.span(after, middle)
-            low, high = (middle, high) if found is None or found.count <= count else (low, middle)
+            half = self.span(after, middle)
+            low, high = (middle, high) if half is None or half.count <= count else (low, middle)
         return low
 
 
@@ -165,8 +165,11 @@ def jitter(seed: object, slot: datetime, seconds: int, next_slot: datetime | Non
 
 
 def retry_delay(base_seconds: int, attempt: int, *, backoff: bool) -> timedelta:
-    """How long to wait after attempt number `attempt` (1 = the first); an hour at the most
-    when it doubles."""
+    """The wait after attempt number `attempt` (1 = the first); an hour at the most when it doubles.
+
+    >>> retry_delay(60, 3, backoff=True)
+    datetime.timedelta(seconds=240)
+    """
     if not backoff:
         return timedelta(seconds=base_seconds)
     # In whole numbers: what is doubled 30 times may be more than a timedelta holds.

@@ -36,8 +36,8 @@ _LONGEST = 3650 * 86_400  # of an interval
 
 def interval_of(text: str) -> int | None:
     """The seconds of a text that says “every so long”; None for any other text."""
-    found = _RATE.fullmatch(text.strip())
-    return _seconds(found[1].lower()) if found else None
+    match = _RATE.fullmatch(text.strip())
+    return _seconds(match[1].lower()) if match else None
 
 
 def _seconds(text: str) -> int | None:

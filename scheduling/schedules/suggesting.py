@@ -37,10 +37,10 @@ def advised(error: ScheduleError, text: object) -> ScheduleError:
         code = error.code if error.code == "every" else "rate"
         return _named(error, code, text).advised([Suggestion(interval_seconds=seconds)])
     pasted = unwrapped(text)
-    found = list(islice(_distinct(_of_pasted(pasted)), _MOST))
-    if code := pasted.found or (_code_of(pasted) if found else ""):
+    suggestions = list(islice(_distinct(_of_pasted(pasted)), _MOST))
+    if code := pasted.found or (_code_of(pasted) if suggestions else ""):
         error = _named(error, code, pasted.echo or text)
-    return error.advised(found) if found else error
+    return error.advised(suggestions) if suggestions else error
 
 
 def _code_of(pasted: Pasted) -> str:
@@ -98,11 +98,11 @@ def _distinct(suggestions: Iterable[Suggestion]) -> Iterator[Suggestion]:
 def doubts(expression: str) -> tuple[ScheduleWarning, ...]:
     """What is probably not meant in an expression that is accepted."""
     fields, text = read(expression), " ".join(expression.split())
-    found = [*_beyond_range(fields, text)]
+    warnings = [*_beyond_range(fields, text)]
     if not text.startswith("@"):
         # One question at a time: which days a text means is asked once its fields are certain.
-        found += [*_of_other_crons(text.upper())] or [*_either_day(fields, text)]
-    return tuple(found)
+        warnings += [*_of_other_crons(text.upper())] or [*_either_day(fields, text)]
+    return tuple(warnings)
 
 
 def _beyond_range(fields: Fields, text: str) -> Iterator[ScheduleWarning]:
@@ -118,13 +118,13 @@ def _are_both_restricted(fields: Fields) -> bool:
 
 def _steps_meant(text: str) -> list[Suggestion]:
     """Every 90 minutes, from `*/90 * * * *`; nothing where other fields say more."""
-    found = _BEYOND.fullmatch(text)
-    stars = found["stars"].count("*") if found else 0
-    if not found or stars + bool(found["minute"]) != 4 + (stars == 5):
+    match = _BEYOND.fullmatch(text)
+    stars = match["stars"].count("*") if match else 0
+    if not match or stars + bool(match["minute"]) != 4 + (stars == 5):
         return []
     unit = {5: 1, 4: 60, 3: 3600}[stars]
-    seconds = int(found["step"]) * unit
-    minute, hours = found["minute"] or "0", seconds // 3600
+    seconds = int(match["step"]) * unit
+    minute, hours = match["minute"] or "0", seconds // 3600
     if seconds == 60:
         return [Suggestion("* * * * *")]
     if seconds in {3600, 86_400} or (seconds % 3600 == 0 and hours < 24 and 24 % hours == 0):
@@ -135,11 +135,11 @@ def _steps_meant(text: str) -> list[Suggestion]:
 
 def _of_other_crons(text: str) -> Iterator[ScheduleWarning]:
     """What the text means where seconds or years are last, or weekdays count from 1 = Sunday."""
-    found = [one for one in readings(text) if meaning_of(one.expression) is not None]
-    suggestions = [*_distinct(Suggestion(one.expression, years=one.years) for one in found)]
+    others = [one for one in readings(text) if meaning_of(one.expression) is not None]
+    suggestions = [*_distinct(Suggestion(one.expression, years=one.years) for one in others)]
     if len(suggestions) < 2:
         return
-    if len({one.order for one in found}) > 1:
+    if len({one.order for one in others}) > 1:
         yield ScheduleWarning("field_order").advised(suggestions)
     else:
         yield _quartz_weekday(text.split()[-1]).advised(suggestions)

@@ -120,10 +120,10 @@ def missed(schedule: Schedule, after: datetime, until: datetime) -> Span | None:
 
 def newest(schedule: Schedule, after: datetime, until: datetime, n: int) -> list[datetime]:
     """The newest slots in (after, until], at most `n`, oldest first. O(n)."""
-    found: list[datetime] = []
+    newest_first: list[datetime] = []
     beginning = utc(after)
     slot = schedule.latest_at(until) if n > 0 else None
     while slot is not None and slot > beginning:
-        found.append(slot)
-        slot = schedule.latest_at(slot - _TICK) if len(found) < n else None
-    return found[::-1]
+        newest_first.append(slot)
+        slot = schedule.latest_at(slot - _TICK) if len(newest_first) < n else None
+    return newest_first[::-1]

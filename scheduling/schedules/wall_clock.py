@@ -97,12 +97,12 @@ class Days:
 
     def walk(self, day: int, backwards: bool = False) -> Iterator[int]:
         """The matching days strictly after (before) `day`, nearest first."""
-        seen = None
+        previous = None
         streams = [_stream(member, day, backwards) for member in self.members]
-        for found in merge(*streams, reverse=backwards):
-            if found != seen and self._is_within(found):
-                yield found
-            seen = found
+        for match in merge(*streams, reverse=backwards):
+            if match != previous and self._is_within(match):
+                yield match
+            previous = match
 
     def _in_week(self, day: int) -> bool:
         # 1 January 1970 was a Thursday, 4
@@ -111,9 +111,9 @@ class Days:
     def _is_within(self, day: int) -> bool:
         if self.within is None:
             return True
-        found = _EPOCH + timedelta(days=day)
-        is_last = found.day == monthrange(found.year, found.month)[1]
-        return found.day in self.within or (is_last and 0 in self.within)
+        date = _EPOCH + timedelta(days=day)
+        is_last = date.day == monthrange(date.year, date.month)[1]
+        return date.day in self.within or (is_last and 0 in self.within)
 
 
 @lru_cache(maxsize=16_384)
@@ -128,10 +128,10 @@ def _stream(member: str, day: int, backwards: bool) -> Iterator[int]:
     step = iterator.get_prev if backwards else iterator.get_next
     while True:
         try:
-            found: datetime = step(datetime)
+            midnight: datetime = step(datetime)
         except (ValueError, OverflowError):  # CroniterBadDateError is a ValueError: no more dates
             return
-        yield (found - _EPOCH).days
+        yield (midnight - _EPOCH).days
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +147,10 @@ class WallClock:
         rank = self.times.rank(time)
         if rank == len(self.times):
             day, rank = day + 1, 0
-        found = self.days.on_or_after(day)
-        if found is None:
+        found_day = self.days.on_or_after(day)
+        if found_day is None:
             return None
-        return found * DAY + self.times[rank if found == day else 0]
+        return found_day * DAY + self.times[rank if found_day == day else 0]
 
     def until(self, wall: int) -> int | None:
         """The last match at or before `wall`."""
@@ -158,10 +158,10 @@ class WallClock:
         rank = self.times.rank(time + 1)
         if rank == 0:
             day, rank = day - 1, len(self.times)
-        found = self.days.on_or_before(day)
-        if found is None:
+        found_day = self.days.on_or_before(day)
+        if found_day is None:
             return None
-        return found * DAY + self.times[(rank if found == day else len(self.times)) - 1]
+        return found_day * DAY + self.times[(rank if found_day == day else len(self.times)) - 1]
 
     def count(self, first: int, last: int) -> int:
         """How many matches lie in [first, last]."""

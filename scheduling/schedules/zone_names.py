@@ -75,27 +75,27 @@ def _named_elsewhere(wanted: str) -> str | None:
 
 def _of_offset(name: str) -> str | None:
     """`UTC+8` is `Etc/GMT-8`: the names of that family count the other way round."""
-    found = _OFFSET.fullmatch(re.sub(r"\s", "", name).lower())
+    match = _OFFSET.fullmatch(re.sub(r"\s", "", name).lower())
     if name.strip().lower() == "z":
         return "UTC"
-    if not found or int(found[3] or 0):
+    if not match or int(match[3] or 0):
         return None  # no zone of the database is an offset with minutes
-    hours = int(found[2])
+    hours = int(match[2])
     if not hours:
         return "UTC"
-    zone = f"Etc/GMT{'-' if found[1] == '+' else '+'}{hours}"
+    zone = f"Etc/GMT{'-' if match[1] == '+' else '+'}{hours}"
     return zone if zone in NAMES else None
 
 
 @cache
 def _cities() -> dict[str, tuple[str, ...]]:
     """The zones by the last part of their names; of several the ones in a part of the world."""
-    found: dict[str, set[str]] = {}
+    cities: dict[str, set[str]] = {}
     for name in NAMES:
         place, _, city = name.rpartition("/")
         if place.partition("/")[0] in _PLACES:
-            found.setdefault(_folded(city), set()).add(name)
-    return {city: _canonical(names) for city, names in found.items()}
+            cities.setdefault(_folded(city), set()).add(name)
+    return {city: _canonical(names) for city, names in cities.items()}
 
 
 def _canonical(names: set[str]) -> tuple[str, ...]:

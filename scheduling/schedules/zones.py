@@ -147,14 +147,14 @@ def _stretches(timezone: str, year: int) -> tuple[Stretch, ...]:
     place = zone(timezone)
     start = max(FIRST, instant_of(datetime(year, 1, 1, tzinfo=UTC)))
     end = LAST if year == 9999 else instant_of(datetime(year + 1, 1, 1, tzinfo=UTC))
-    starts = [start, *_changes(place, start, end)]
+    starts = [start, *_clock_changes(place, start, end)]
     return tuple(
         Stretch(begin, stop, _offset(place, begin), _offset(place, begin - 1))
         for begin, stop in zip(starts, [*starts[1:], end], strict=True)
     )
 
 
-def _changes(place: ZoneInfo, start: int, end: int) -> Iterator[int]:
+def _clock_changes(place: ZoneInfo, start: int, end: int) -> Iterator[int]:
     """The instants in (start, end) at which the offset changes."""
     for low in range(start, end, DAY):
         high = min(low + DAY, end - 1)

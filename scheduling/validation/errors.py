@@ -23,11 +23,11 @@ class AdvisedError(ValidationError):
 
 def schedule_error(error: ScheduleError, row: "ScheduledTask | None" = None) -> ValidationError:
     """The error of a schedule value, in the language of the reader."""
-    found = AdvisedError(in_words(error), code=error.code)
+    advised = AdvisedError(in_words(error), code=error.code)
     if row is not None and error.suggestions:
-        found.suggestions = error.suggestions
-        found.expression, found.timezone = row.cron_expression, row.timezone
-    return found
+        advised.suggestions = error.suggestions
+        advised.expression, advised.timezone = row.cron_expression, row.timezone
+    return advised
 
 
 def in_words(problem: ScheduleError | ScheduleWarning) -> str:

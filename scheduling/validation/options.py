@@ -27,8 +27,10 @@ def columns_of(
     if "queue" in given:
         given["queue"] = queue_name(given["queue"])
     signed = call.columns | whole_expiry(call)
-    said = {name: value for name, value in given.items() if value is not None or name not in signed}
-    return signed | said | rule
+    chosen = {
+        name: value for name, value in given.items() if value is not None or name not in signed
+    }
+    return signed | chosen | rule
 
 
 def _check_names(rule: dict[str, Any], options: dict[str, Any]) -> None:

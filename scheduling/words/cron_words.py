@@ -163,15 +163,15 @@ def _days_of_week(fields: Fields) -> str | None:
     plain = sorted((day - 1) % 7 for day in fields.weekdays)
     if len(plain) > 2 and _is_run(plain):
         texts = {"first": WEEKDAYS[plain[0]], "last": WEEKDAYS[plain[-1]]}
-        found = [_("%(first)s to %(last)s") % texts]
+        parts = [_("%(first)s to %(last)s") % texts]
     else:
-        found = [_("every %(weekday)s") % {"weekday": WEEKDAYS[day]} for day in plain]
+        parts = [_("every %(weekday)s") % {"weekday": WEEKDAYS[day]} for day in plain]
     for day, nth in sorted(fields.nths, key=lambda pair: (pair[1], pair[0])):
-        found.append(str(_NTHS[nth]) % {"weekday": WEEKDAYS[(day - 1) % 7]})
+        parts.append(str(_NTHS[nth]) % {"weekday": WEEKDAYS[(day - 1) % 7]})
     for day in sorted(fields.last_weekdays):
         texts = {"weekday": WEEKDAYS[(day - 1) % 7]}
-        found.append(_("the last %(weekday)s of the month") % texts)
-    return joined(found) if len(found) <= _LISTED else None
+        parts.append(_("the last %(weekday)s of the month") % texts)
+    return joined(parts) if len(parts) <= _LISTED else None
 
 
 def _months(fields: Fields) -> str | None:

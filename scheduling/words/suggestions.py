@@ -37,8 +37,8 @@ def suggested(
     suggestions: Sequence[Suggestion], expression: str, timezone: str, now: datetime
 ) -> list[Suggested]:
     """Each suggestion told for a rule that has this expression and zone."""
-    told = (_told(suggestion, expression, timezone, now) for suggestion in suggestions)
-    return [one for one in told if one is not None]
+    offers = (_suggested(suggestion, expression, timezone, now) for suggestion in suggestions)
+    return [offer for offer in offers if offer is not None]
 
 
 def zone_suggestions(timezone: str, expression: str, now: datetime) -> list[Suggested]:
@@ -56,10 +56,10 @@ def cron_suggestions(expression: str, timezone: str, now: datetime) -> list[Sugg
     timezone = _zone_of(timezone)
     try:
         warnings = Cron(expression, timezone).warnings
-        found = [one for warning in warnings for one in warning.suggestions]
+        suggestions = [suggestion for warning in warnings for suggestion in warning.suggestions]
     except ScheduleError as error:
-        found = [*error.suggestions]
-    return suggested(found, expression, timezone, now)
+        suggestions = [*error.suggestions]
+    return suggested(suggestions, expression, timezone, now)
 
 
 def _zone_of(timezone: str) -> str:
@@ -73,7 +73,7 @@ def _zone_of(timezone: str) -> str:
     return timezone
 
 
-def _told(
+def _suggested(
     suggestion: Suggestion, expression: str, timezone: str, now: datetime
 ) -> Suggested | None:
     place = suggestion.timezone or timezone
@@ -109,9 +109,9 @@ def _years(years: tuple[int, int] | None, zone: str) -> tuple[datetime | None, d
 
 
 def _next_runs(schedule: Cron | Interval, now: datetime, ends: datetime | None) -> list[datetime]:
-    found: list[datetime] = []
+    runs: list[datetime] = []
     slot = schedule.next_after(now)
-    while slot is not None and len(found) < _RUNS and (ends is None or slot <= ends):
-        found.append(slot)
+    while slot is not None and len(runs) < _RUNS and (ends is None or slot <= ends):
+        runs.append(slot)
         slot = schedule.next_after(slot)
-    return found
+    return runs

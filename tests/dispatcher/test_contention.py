@@ -64,7 +64,7 @@ def test_late_runs_are_missed_again():
     now = database_now()
     task = job(misfire_policy="skip")
     run = run_at(now - 600 * S, task, status="planned", publish_at=now - 600 * S)
-    decided = after(Victim("UPDATE"), lambda: misfire.decide([run], now))
+    decided = after(Victim("UPDATE"), lambda: misfire.decide_again([run], now))
     assert (decided.runs, decided.missed) == ([], 1)
 
 

@@ -25,7 +25,7 @@ from dispatcher.models import TaskRun
 from dispatcher.publish import pool
 from dispatcher.worker import celery_signals, gate
 from dispatcher.worker.consumer import ResilientConsumer, SurvivesRestart, resilient
-from dispatcher.worker.installation import CHANGES
+from dispatcher.worker.installation import CHANGED_SETTINGS
 from dispatcher.worker.request import RunRequest, SeesEnds
 from project.celery import app as project_app
 from tests.integration.tasks_app import tasks
@@ -195,7 +195,7 @@ def test_it_says_what_it_changed() -> None:
     app = app_of(task_routes={"reports.*": {"queue": "reports"}})
     assert app.conf  # read, and with it changed
 
-    changes = {change.setting: change for change in CHANGES[app]}
+    changes = {change.setting: change for change in CHANGED_SETTINGS[app]}
 
     assert set(changes) == set(OURS)
     assert changes["task_routes"].old == {"reports.*": {"queue": "reports"}}

@@ -54,19 +54,19 @@ class Outcome:
         return Counter(row.kind for row in self.accepted)
 
     @property
-    def told(self) -> list[Accepted]:
+    def to_show(self) -> list[Accepted]:
         """The rows that change something."""
         return [row for row in self.accepted if row.kind != "unchanged"]
 
     @property
     def digest(self) -> str:
-        """The same for the same outcome: what a person has seen is what they agree to."""
+        """SHA-256 of the outcome in hexadecimal: what a person has seen is what they agree to."""
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
 def run(name: str, content: bytes, *, dry: bool) -> tuple[Outcome, Result]:
     """Import the file, or find out what that would do. Nothing is written where a row is refused.
-    `RefusedFile` if it cannot be read at all."""
+    Raises `RefusedFile` if it cannot be read at all."""
     dataset = task_files.read(name, content)
     result = TaskResource(dry=dry).import_data(
         dataset, dry_run=dry, use_transactions=True, rollback_on_validation_errors=True
@@ -125,13 +125,13 @@ def _label(name: str) -> str:
 # The file between the two pages -------------------------------------------------------------------
 
 
-def kept(user: Any, name: str, content: bytes, seen: str) -> str:
+def sealed(user: Any, name: str, content: bytes, digest: str) -> str:
     """The file as a text for a form, signed for the user: no file stays behind on any machine."""
-    value = {"name": name, "text": content.decode("utf-8-sig"), "seen": seen}
+    value = {"name": name, "text": content.decode("utf-8-sig"), "seen": digest}
     return signing.dumps(value, salt=f"{_SALT}.{user.pk}", compress=True)
 
 
-def given_back(user: Any, text: str) -> tuple[str, bytes, str] | None:
+def unsealed(user: Any, text: str) -> tuple[str, bytes, str] | None:
     """Name, content and what was seen of it; None where the text is not ours, or too old."""
     try:
         value = signing.loads(text, salt=f"{_SALT}.{user.pk}", max_age=PATIENCE)

@@ -139,7 +139,7 @@ def _shown(
         outcome, _result = outcomes.run(name, content, dry=True)
     except RefusedFile as error:
         return _refused(model_admin, request, str(error))
-    kept = outcomes.kept(request.user, name, content, outcome.digest)
+    kept = outcomes.sealed(request.user, name, content, outcome.digest)
     title = _("Import of “%(name)s”") % {"name": name}
     shown = {"title": title, "outcome": outcome, "kept": kept, "changed_since": changed}
     return _page(model_admin, request, "import.html", **shown)
@@ -147,11 +147,11 @@ def _shown(
 
 def _confirmed(model_admin: Any, request: HttpRequest) -> HttpResponse:
     """Import the file, if that still does what the person has seen."""
-    given = outcomes.given_back(request.user, request.POST["kept"])
-    if given is None:
+    unsealed = outcomes.unsealed(request.user, request.POST["kept"])
+    if unsealed is None:
         said = _("That took too long. Choose the file again.")
         return _refused(model_admin, request, said)
-    name, content, seen = given
+    name, content, seen = unsealed
     if outcomes.run(name, content, dry=True)[0].digest != seen:
         return _shown(model_admin, request, name, content, changed=True)
     with acting(Via.ADMIN, request.user):

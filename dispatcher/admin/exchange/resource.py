@@ -76,7 +76,8 @@ class Column(Field):
         return is_number and not isinstance(value, str) and type(value) is not int
 
     def empty(self) -> Any:
-        """No text is an empty one, whatever the default: else it could not be given."""
+        """The value of an empty cell: of a text the empty one, whatever its default, as no other
+        cell could give it; of anything else the default."""
         field = self.model_field
         if field.null:
             return None

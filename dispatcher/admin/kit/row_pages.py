@@ -57,7 +57,7 @@ def row_urls(model_admin: Any, pages: Mapping[str, RowPage]) -> list[URLPattern]
 
 
 def _view(model_admin: Any, page: RowPage) -> Callable[..., HttpResponse]:
-    """The view of the page. What it changes is on record as done in the admin by who asked."""
+    """The view of the page. What it changes is noted as done in the admin by who asked."""
 
     def view(request: HttpRequest, pk: Any) -> HttpResponse:
         with acting(Via.ADMIN, request.user):

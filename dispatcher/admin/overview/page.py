@@ -26,7 +26,7 @@ TEMPLATES = "admin/dispatcher/overview"
 
 
 def urls(site: admin.AdminSite) -> list[URLPattern]:
-    """Below the page of runs: the only place for a page of its own that needs no `urls.py`."""
+    """The address of the overview, below the pages of runs: there it needs no `urls.py`."""
     wrapped = site.admin_view(require_safe(view))
     return [path("overview/", wrapped, name="dispatcher_overview")]
 

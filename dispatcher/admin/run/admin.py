@@ -112,7 +112,7 @@ class TaskRunAdmin(ReadOnlyAdmin):
         return RunChangeList
 
     def get_paginator(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
-        """A part of a name is looked for in all runs: once."""
+        """A paginator that looks only once for a part of a name: it has to look at all runs."""
         if SEARCH_VAR in request.GET:
             return FoundPaginator(listed(self.get_queryset(request)), *args, **options)
         return super().get_paginator(request, *args, **options)

@@ -33,7 +33,7 @@ def planned_for(run: TaskRun) -> str:
 
 @admin.display(description=gettext_lazy("started"), ordering="started_at")
 def began(run: TaskRun) -> str:
-    """The time of day alone, where the date is that of the column before."""
+    """The time of its first start; without the date, where that is the one of the column before."""
     full = moment_text(run.started_at)
     same_day = full[:10] == moment_text(run.scheduled_for)[:10]
     shown = full[11:19] if same_day else full

@@ -82,7 +82,7 @@ def strip(lived: list[Phase]) -> list[tuple[Phase, str, str]]:
 
 def steps(run: TaskRun) -> list[tuple[str, str, str, str]]:
     """The moments of the run in their order: step, time, after the step before, a note."""
-    known: list[tuple[datetime | None, str, str]] = [
+    reached: list[tuple[datetime | None, str, str]] = [
         (run.planned_at, _("planned"), ""),
         (run.published_at, _("published"), _("handed to the broker")),
         (run.scheduled_for, _("scheduled for"), ""),
@@ -93,7 +93,7 @@ def steps(run: TaskRun) -> list[tuple[str, str, str, str]]:
         (None if run.is_ended else run.expires_at, _("expires"), ""),
     ]
     moments = sorted(
-        ((moment, step, note) for moment, step, note in known if moment is not None),
+        ((moment, step, note) for moment, step, note in reached if moment is not None),
         key=lambda row: row[0],
     )
     shown, before = [], None

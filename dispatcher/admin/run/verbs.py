@@ -34,7 +34,7 @@ def cancel_page(model_admin: Any, request: HttpRequest, run: TaskRun) -> HttpRes
 
 
 def rerun_page(model_admin: Any, request: HttpRequest, run: TaskRun) -> HttpResponse:
-    """Asks; with `?arguments` also for other ones. A POST without any takes those it had."""
+    """A GET asks; with `?arguments` also for other ones. A POST without any takes those it had."""
     if not run.is_ended:
         messages.error(request, _("This run has not ended. Cancel it first, or wait."))
         return HttpResponseRedirect(run_url(run.pk))

@@ -55,15 +55,15 @@ if HAS_FILES:
     from dispatcher.admin.exchange import pages as exchange
 
 
-class RecordedChangeList(FoundChangeList):
-    """A list whose rows come with their records: one query for a page."""
+class RecentRunsChangeList(FoundChangeList):
+    """A list whose rows come with their newest runs: one query for a page."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(self.result_list)
-        records = recent_runs.records([task.pk for task in self.result_list])
+        recent = recent_runs.recent_runs_of([task.pk for task in self.result_list])
         for task in self.result_list:
-            task.record = records[task.pk]
+            task.recent_runs = recent[task.pk]
 
 
 def _is_enabled(task: ScheduledTask) -> bool:
@@ -165,16 +165,16 @@ class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gene
         return rows.annotate(read_at=DatabaseNow(), everything_paused=is_everything_paused())
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Runs are shown to those who may see them."""
+        """The columns; the one that shows runs for those who may see them."""
         if self.has_see_runs_permission(request):
             return self.list_display
         return [column for column in self.list_display if column is not columns.ticks]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return RecordedChangeList
+        return RecentRunsChangeList
 
     def get_paginator(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
-        """What is quick to count is counted; what has to be looked for is looked for once."""
+        """A paginator that looks only once for rows that have to be looked for."""
         if {SEARCH_VAR, LastStatusFilter.parameter_name} & {*request.GET}:
             return FoundPaginator(self.get_queryset(request), *args, **options)
         return super().get_paginator(request, *args, **options)
@@ -226,6 +226,6 @@ class ScheduledTaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # no gene
 def _in_their_name(
     view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
 ) -> HttpResponse:
-    """What the view changes is on record as done in the admin by who asked."""
+    """Note what the view changes as done in the admin by who asked."""
     with acting(Via.ADMIN, request.user):
         return view(request, *args, **kwargs)

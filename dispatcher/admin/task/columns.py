@@ -70,4 +70,6 @@ def next_run(task: Any) -> str:
 @admin.display(description=gettext_lazy("newest runs"))
 def ticks(task: Any) -> str:
     """What became of it: its newest runs as marks, the share that succeeded, how long they took."""
-    return format_html("{}{}", run_marks.strip(task, task.record), run_marks.facts(task.record))
+    return format_html(
+        "{}{}", run_marks.strip(task, task.recent_runs), run_marks.facts(task.recent_runs)
+    )

@@ -37,7 +37,7 @@ def skipped(task: ScheduledTask) -> str:
 
 @admin.display(description=gettext_lazy("newest runs"))
 def recent_runs(task: ScheduledTask) -> str:
-    record = newest.records([task.pk])[task.pk]
+    recent = newest.recent_runs_of([task.pk])[task.pk]
     newest_runs = list(task.runs.defer(*LARGE).order_by("-pk")[:RECENT])
     if not newest_runs:
         return format_html('<span class="mh-quiet">{}</span>', _("None yet."))
@@ -54,7 +54,7 @@ def recent_runs(task: ScheduledTask) -> str:
     link = format_html(
         '<a href="{}?scheduled_task__id__exact={}">{}</a>', every, task.pk, _("All its runs")
     )
-    return format_html("<div>{}{}{}</div>", strip(task, record), html.table(heads, rows), link)
+    return format_html("<div>{}{}{}</div>", strip(task, recent), html.table(heads, rows), link)
 
 
 # For who sees no form -----------------------------------------------------------------------------

@@ -28,7 +28,7 @@ ARGUMENTS = frozenset(("args", "kwargs"))
 
 
 class ScheduledTaskForm(HiddenValues, forms.ModelForm):  # type: ignore[type-arg]
-    """Which fields it has, the admin says."""
+    """The form of a scheduled task. Which fields it has, the admin says."""
 
     instance: ScheduledTask
 
@@ -112,8 +112,8 @@ class ScheduledTaskForm(HiddenValues, forms.ModelForm):  # type: ignore[type-arg
             return "UTC"
 
     def add_error(self, field: str | None, error: Any) -> None:
-        """One error a field, the first: of a value that could not be read, what the model says
-        about its absence is noise."""
+        """Add the error unless its field has one: of a value that could not be read, what the
+        model says about its absence is noise."""
         if field is None and hasattr(error, "error_dict"):
             unread = {*self.errors}
             if unread & ARGUMENTS:
@@ -146,12 +146,12 @@ class ScheduledTaskForm(HiddenValues, forms.ModelForm):  # type: ignore[type-arg
         if not newer:
             return
         before = self._trail().filter(history_id=seen).first()
-        told = differences.told(newer, before, self.instance.timezone)
-        names = {change.name for one in told for change in one.changes} & {*self.hidden}
+        entries = differences.in_words(newer, before, self.instance.timezone)
+        names = {change.name for entry in entries for change in entry.changes} & {*self.hidden}
         if names:
             self._show_theirs(names, self._page_of(before), self._page_of(newer[0]))
             self.add_error(None, [_("This job was changed while you had it open:")])
-            self.add_error(None, [_sentence(one) for one in told if one.changes])
+            self.add_error(None, [_sentence(entry) for entry in entries if entry.changes])
             self.add_error(None, _("Nothing is saved yet. Look at the form and save it again."))
 
     def _page_of(self, entry: Any) -> "ScheduledTaskForm":
@@ -180,9 +180,14 @@ class ScheduledTaskForm(HiddenValues, forms.ModelForm):  # type: ignore[type-arg
         return with_tied(changed)
 
 
-def _sentence(one: differences.Told) -> str:
+def _sentence(entry: differences.WordedEntry) -> str:
     """`2026-11-21 09:00:00 CET, ada (admin): Description: “a” → “b”`"""
     shown = _("%(field)s: “%(old)s” → “%(new)s”")
-    said = (shown % {"field": c.label, "old": c.old, "new": c.new} for c in one.changes)
-    texts = {"when": one.when, "who": one.by or "–", "via": one.via, "fields": _("; ").join(said)}
+    said = (shown % {"field": c.label, "old": c.old, "new": c.new} for c in entry.changes)
+    texts = {
+        "when": entry.when,
+        "who": entry.by or "–",
+        "via": entry.via,
+        "fields": _("; ").join(said),
+    }
     return _("%(when)s, %(who)s (%(via)s): %(fields)s") % texts

@@ -51,8 +51,8 @@ def _entries(object_id: str) -> Any:
     return entries.filter(id=int(text)) if text.isdecimal() else entries.none()
 
 
-def _changes(page: Any, zone: str) -> list[differences.Told]:
+def _changes(page: Any, zone: str) -> list[differences.WordedEntry]:
     """The rows of a page, the oldest against the first of the next page."""
     entries = list(page.object_list)
     before = page.paginator.object_list[page.end_index() : page.end_index() + 1]
-    return differences.told(entries, next(iter(before), None), zone) if entries else []
+    return differences.in_words(entries, next(iter(before), None), zone) if entries else []

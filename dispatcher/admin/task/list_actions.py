@@ -77,15 +77,15 @@ ACTIONS = (run_now, run_with, pause, resume, skip_next, duplicate)
 
 
 def _skip_verb(model_admin: Any, request: HttpRequest, tasks: Sequence[ScheduledTask]) -> Verb:
-    """The verb that skips what the page has told, and nothing that has come to be the next run
+    """The verb that skips what the page has named, and nothing that has come to be the next run
     since."""
-    asked, next_slots = _asked_slots(request), questions.next_slots(tasks)
+    asked_slots, next_slots = _asked_slots(request), questions.next_slots(tasks)
 
     def skip(task: ScheduledTask) -> bool:
         slot = next_slots.get(task.pk)
         if slot is None:
             return False
-        if asked.get(str(task.pk)) != slot.isoformat():
+        if asked_slots.get(str(task.pk)) != slot.isoformat():
             raise ValidationError(_("Its next run is another one by now."))
         return skip_one(model_admin, request, task) is not None
 
@@ -93,7 +93,7 @@ def _skip_verb(model_admin: Any, request: HttpRequest, tasks: Sequence[Scheduled
 
 
 def _asked_slots(request: HttpRequest) -> dict[str, str]:
-    """The slots that the page has told of, by the ids of their tasks."""
+    """The slots that the page has named, by the ids of their tasks."""
     try:
         slots = json.loads(request.POST.get("slots", "{}"))
     except ValueError:

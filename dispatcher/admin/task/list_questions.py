@@ -123,13 +123,13 @@ def resume(tasks: Tasks) -> Question:
 
 
 def skip(tasks: Tasks) -> Question:
-    """The question brings along which slots it has told of."""
+    """The question before slots are skipped. It brings along which slots it has named."""
     slots = next_slots(tasks)
     named: list[Named] = [
         (task.name, moment_text(slots.get(task.pk), task.timezone) or _("has no next run"))
         for task in tasks
     ]
-    asked = {str(pk): slot.isoformat() for pk, slot in slots.items()}
+    slots_by_id = {str(pk): slot.isoformat() for pk, slot in slots.items()}
     return Question(
         title=_number(
             tasks,
@@ -151,7 +151,7 @@ def skip(tasks: Tasks) -> Question:
             "%(n)d have no run to come that could be skipped.",
             n,
         ),
-        hidden=[("slots", json.dumps(asked))],
+        hidden=[("slots", json.dumps(slots_by_id))],
     )
 
 

@@ -69,23 +69,24 @@ def zone_panel(zone: str, expression: str, now: datetime) -> str:
     return render_to_string("dispatcher/panels/suggestions.html", context)
 
 
-def _offered(found: list[Suggested]) -> list[dict[str, Any]]:
+def _offered(suggestions: list[Suggested]) -> list[dict[str, Any]]:
     """Suggestions as buttons that fill the fields of the form, with the next runs."""
     return [
         {
-            "label": one.expression or (one.timezone if one.kind == Kind.CRON else one.meaning),
-            "meaning": one.meaning,
-            "runs": [wording.moment_text(run, one.timezone) for run in one.next_runs],
+            "label": suggestion.expression
+            or (suggestion.timezone if suggestion.kind == Kind.CRON else suggestion.meaning),
+            "meaning": suggestion.meaning,
+            "runs": [wording.moment_text(run, suggestion.timezone) for run in suggestion.next_runs],
             "fields": {
-                "kind": one.kind,
-                "cron_expression": one.expression,
-                "interval_seconds": one.interval_seconds or "",
-                "timezone": one.timezone,
-                "starts_at": _wall_time(one.starts_at, one.timezone),
-                "ends_at": _wall_time(one.ends_at, one.timezone),
+                "kind": suggestion.kind,
+                "cron_expression": suggestion.expression,
+                "interval_seconds": suggestion.interval_seconds or "",
+                "timezone": suggestion.timezone,
+                "starts_at": _wall_time(suggestion.starts_at, suggestion.timezone),
+                "ends_at": _wall_time(suggestion.ends_at, suggestion.timezone),
             },
         }
-        for one in found
+        for suggestion in suggestions
     ]
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @admin.display(description=gettext_lazy("preview"))
 def preview(task: ScheduledTask | None) -> str:
-    """Where the form shows what it would do; without JavaScript, what is stored does."""
+    """The place where the form shows what it would do; without JavaScript, what is stored does."""
     if task is None or task.pk is None:
         url = reverse("admin:scheduling_scheduledtask_preview_new")
         context = {"panel": panels.empty_runs_panel(), "url": url, "is_new": True}
@@ -49,7 +49,7 @@ def page(
 
 
 def page_of_new(model_admin: "ScheduledTaskAdmin", request: HttpRequest) -> HttpResponse:
-    """The same for a scheduled task that is not there yet."""
+    """What saving the posted form of a new scheduled task would say, as JSON."""
     if not model_admin.has_add_permission(request):
         raise PermissionDenied
     return page(model_admin, request, None)

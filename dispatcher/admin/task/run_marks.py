@@ -15,7 +15,7 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
 from dispatcher.models import Status
-from dispatcher.watch.recent_runs import Newest, Record
+from dispatcher.watch.recent_runs import Newest, RecentRuns
 from scheduling.models import ScheduledTask
 from scheduling.words import duration_text, moment_text
 
@@ -23,29 +23,29 @@ from scheduling.words import duration_text, moment_text
 GOOD = 90
 
 
-def facts(record: Record) -> str:
+def facts(recent: RecentRuns) -> str:
     """The share of runs that succeeded, never rounded up to a hundred, and the median duration."""
-    if not record.worked:
+    if not recent.worked:
         return ""
     said = ngettext(
         "Of its newest run, %(worked)d ended by its own work; %(succeeded)d succeeded.",
         "Of its newest %(all)d runs, %(worked)d ended by their own work; %(succeeded)d succeeded.",
-        len(record.runs),
-    ) % {"all": len(record.runs), "worked": record.worked, "succeeded": record.succeeded}
-    rate = 100 * record.succeeded // record.worked
+        len(recent.runs),
+    ) % {"all": len(recent.runs), "worked": recent.worked, "succeeded": recent.succeeded}
+    rate = 100 * recent.succeeded // recent.worked
     style = "mh-rate" if rate >= GOOD else "mh-rate mh-poor"
     shown = format_html('<span class="{}" title="{}">{} %</span>', style, said, rate)
-    if record.median is not None:
-        took = _("Median duration of these: %(time)s") % {"time": duration_text(record.median)}
-        shown += format_html(' · <span title="{}">{}</span>', took, duration_text(record.median))
+    if recent.median is not None:
+        took = _("Median duration of these: %(time)s") % {"time": duration_text(recent.median)}
+        shown += format_html(' · <span title="{}">{}</span>', took, duration_text(recent.median))
     return format_html('<div class="mh-record">{}</div>', shown)
 
 
-def strip(task: ScheduledTask, record: Record) -> str:
+def strip(task: ScheduledTask, recent: RecentRuns) -> str:
     """The strip, oldest run first; a dash where there is none."""
-    if not record.runs:
+    if not recent.runs:
         return "–"
-    shown = record.shown
+    shown = recent.shown
     base = reverse("admin:dispatcher_taskrun_change", args=["0"])
     labels = _labels(get_language())
     links = [_mark(run, task.timezone, base, labels) for run in shown[:-1]]

@@ -98,15 +98,15 @@ class Plot:
 def plot(
     name: str, runs: Sequence[TaskRun], value: Callable[[TaskRun], timedelta | None], zone: str
 ) -> Plot | None:
-    known = [(run, v) for run in runs if run.started_at and (v := value(run)) is not None]
-    if not known:
+    points = [(run, v) for run in runs if run.started_at and (v := value(run)) is not None]
+    if not points:
         return None
-    values = sorted(v for _run, v in known)
-    times = [run.scheduled_for for run, _v in known]
+    values = sorted(v for _run, v in points)
+    times = [run.scheduled_for for run, _v in points]
     first, span = min(times), max(max(times) - min(times), timedelta(seconds=1))
     highest = max(values[-1], timedelta(milliseconds=10))
     dots = []
-    for run, v in known:
+    for run, v in points:
         x = 8 + (WIDTH - 16) * ((run.scheduled_for - first) / span)
         y = HEIGHT - 4 - (HEIGHT - 8) * (max(v, ZERO) / highest)
         title = f"{moment_text(run.scheduled_for, zone)}: {duration_text(v)}"

@@ -13,7 +13,7 @@ from dispatcher.api.models import ApiToken
 
 
 class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer mh_…`. Sets `request.user`, and `request.auth` to the `ApiToken`."""
+    """Authenticate by `Authorization: Bearer mh_…` (RFC 6750): `request.auth` is the `ApiToken`."""
 
     def authenticate(self, request: Request) -> tuple[Any, ApiToken] | None:
         words = get_authorization_header(request).decode("latin-1").split()
@@ -31,7 +31,7 @@ class BearerAuthentication(BaseAuthentication):
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:
-        """RFC 6750: names the error only to who presented a token."""
+        """The challenge of a 401; it names the error only to who presented a token (RFC 6750)."""
         presented = get_authorization_header(request).lower().startswith(b"bearer")
         return 'Bearer realm="api"' + (', error="invalid_token"' if presented else "")
 

@@ -28,7 +28,7 @@ class ByAccept(DefaultContentNegotiation):
 
 
 class Json(JSONRenderer):
-    """As Django REST framework writes it by default, whatever COMPACT_JSON and the like say."""
+    """JSON as Django REST framework writes it by default, whatever COMPACT_JSON and others say."""
 
     compact = True
     ensure_ascii = False

@@ -14,7 +14,7 @@ from scheduling.schedules.errors import shortened
 
 
 class JsonParser(BaseParser):
-    """An empty body is an empty object. No larger than DATA_UPLOAD_MAX_MEMORY_SIZE."""
+    """Parser of JSON, up to DATA_UPLOAD_MAX_MEMORY_SIZE bytes. An empty body is an empty object."""
 
     media_type = "application/json"
 

@@ -70,7 +70,7 @@ class WholeFilter(filters.NumberFilter):
         super().__init__(*args, min_value=0, max_value=2**63 - 1, **options)
 
     def get_max_validator(self) -> None:
-        """The field has its own."""
+        """Add no validator: the field has its own."""
 
 
 # Parameters that mean nothing ---------------------------------------------------------------------

@@ -25,7 +25,8 @@ class Handling:
 
 
 class InTheirName(Handling):
-    """What the handler changes is on record as done through the API by the user, and the token."""
+    """A mixin for views: what the handler changes is noted as done through the API by the user,
+    and the token."""
 
     request: Request
 

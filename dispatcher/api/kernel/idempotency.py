@@ -66,13 +66,13 @@ class Idempotent(Handling):
 
 def answered_once(request: Request, key: str, answer: Callable[[], Response]) -> Response:
     """The answer, given now or, to the same request under the same key, within the last day."""
-    asked = _digest_of_request(request)
+    digest = _digest_of_request(request)
     for attempt in range(1, LOOKS + 1):
         now = database_now()
         if stored := _stored(request.user, key, now):
-            return _again(stored, asked)
+            return _again(stored, digest)
         try:
-            return _first_time(request.user, key, asked, answer, now)
+            return _first_time(request.user, key, digest, answer, now)
         except _Taken as taken:
             lost = connection.in_atomic_block and isinstance(taken.__cause__, OperationalError)
             if attempt == LOOKS or lost:  # the transaction around us, which is not ours
@@ -91,10 +91,10 @@ def _stored(user: Any, key: str, now: datetime) -> IdempotencyKey | None:
 
 @retry_contention
 def _first_time(
-    user: Any, key: str, asked: str, answer: Callable[[], Response], now: datetime
+    user: Any, key: str, digest: str, answer: Callable[[], Response], now: datetime
 ) -> Response:
     with transaction.atomic():
-        row = _taken(user, key, asked, now)
+        row = _taken(user, key, digest, now)
         response = answer()
         if response.status_code >= 400:
             transaction.set_rollback(True)
@@ -107,12 +107,12 @@ def _first_time(
         return response
 
 
-def _taken(user: Any, key: str, asked: str, now: datetime) -> IdempotencyKey:
+def _taken(user: Any, key: str, digest: str, now: datetime) -> IdempotencyKey:
     """The key's row; waits for a twin that has it. MariaDB lets those who waited for a twin that
     failed deadlock with each other, all but one: they look again, too."""
     try:
         return IdempotencyKey.objects.create(
-            user=user, key_digest=digest_of(key), request_digest=asked, created_at=now
+            user=user, key_digest=digest_of(key), request_digest=digest, created_at=now
         )
     except IntegrityError as error:
         raise _Taken from error
@@ -128,8 +128,8 @@ def forget_old(now: datetime) -> None:
         IdempotencyKey.objects.filter(pk__in=ids).delete()
 
 
-def _again(stored: IdempotencyKey, asked: str) -> Response:
-    if stored.request_digest != asked:
+def _again(stored: IdempotencyKey, digest: str) -> Response:
+    if stored.request_digest != digest:
         raise IdempotencyKeyReused
     headers = {**stored.headers, "Idempotency-Replayed": "true"}
     return Response(json.loads(stored.body or "null"), stored.status, headers=headers)

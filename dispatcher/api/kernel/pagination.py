@@ -78,15 +78,17 @@ class CappedPages(Pages):
 
     def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
         described: dict[str, Any] = super().get_paginated_response_schema(schema)
-        told = f"At most {counting.LIMIT}, and with a frequent `last_status` {counting.SLOW_LIMIT}."
+        limits = (
+            f"At most {counting.LIMIT}, and with a frequent `last_status` {counting.SLOW_LIMIT}."
+        )
         exact = {
             "type": "boolean",
             "description": "False where there are more than `count`; `next` leads to them.",
         }
         described["properties"] = {
-            "count": {"type": "integer", "description": told},
+            "count": {"type": "integer", "description": limits},
             "count_is_exact": exact,
-            **{name: told for name, told in described["properties"].items() if name != "count"},
+            **{name: of for name, of in described["properties"].items() if name != "count"},
         }
         return described | {"required": [*described["properties"]]}
 
@@ -98,7 +100,7 @@ class Cursors(_Sized, CursorPagination):
     newest_first = "-id"
 
     def get_ordering(self, request: Request, queryset: Any, view: Any) -> tuple[str]:
-        """The filters have checked the parameter."""
+        """The order that the request names, which the filters have checked."""
         return (request.query_params.get("ordering") or self.newest_first,)
 
     def decode_cursor(self, request: Request) -> Any:

@@ -1,4 +1,4 @@
-"""Who may: each action of a view names the scope of a token and the permissions of the user.
+"""Permissions: each action of a view names the scope of a token and the permissions of the user.
 
     requires = {"list": (Scope.READ, "scheduling.view_scheduledtask"), …}
 

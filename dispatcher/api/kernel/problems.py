@@ -85,18 +85,18 @@ def title_of(status: int) -> str:
 def handler(error: Exception, context: dict[str, Any]) -> Response:
     """The answer to whatever a view raised; a mistake of ours is logged and not told."""
     set_rollback()
-    known = _known(error, context)
-    status = int(known.status_code)
+    problem = _known(error, context)
+    status = int(problem.status_code)
     body = {
-        "type": TYPE + code_of(known),
+        "type": TYPE + code_of(problem),
         "title": title_of(status),
         "status": status,
-        "detail": _detail(known),
-        "code": code_of(known),
+        "detail": _detail(problem),
+        "code": code_of(problem),
     }
-    if isinstance(known, exceptions.ValidationError):
-        body["errors"] = list(errors_of(known))
-    return Response(body, status=status, headers=_headers(known), content_type=MEDIA_TYPE)
+    if isinstance(problem, exceptions.ValidationError):
+        body["errors"] = list(errors_of(problem))
+    return Response(body, status=status, headers=_headers(problem), content_type=MEDIA_TYPE)
 
 
 def _known(error: Exception, context: dict[str, Any]) -> exceptions.APIException:
@@ -140,14 +140,14 @@ def invalid(error: ModelError) -> Invalid:
     errors_by_field = (
         error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
     )
-    told = Invalid(
+    refusal = Invalid(
         {
             "" if field == NON_FIELD_ERRORS else field: [_first(errors)]
             for field, errors in errors_by_field.items()
         }
     )
-    told.suggestions = {f: _suggested(errors[0]) for f, errors in errors_by_field.items()}
-    return told
+    refusal.suggestions = {f: _suggested(errors[0]) for f, errors in errors_by_field.items()}
+    return refusal
 
 
 def _suggested(error: ModelError) -> list[Suggested]:
@@ -178,9 +178,9 @@ def errors_of(error: exceptions.ValidationError) -> Iterator[dict[str, Any]]:
     known what was meant."""
     for each in flatten_errors(error.detail):
         field = "" if each.attr in (None, "non_field_errors", "__all__") else each.attr
-        told = {"code": each.code, "field": field, "detail": each.detail}
+        problem = {"code": each.code, "field": field, "detail": each.detail}
         meant = error.suggestions.get(field) if isinstance(error, Invalid) else None
-        yield told | {"suggestions": suggestions_in_json(meant)} if meant else told
+        yield problem | {"suggestions": suggestions_in_json(meant)} if meant else problem
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

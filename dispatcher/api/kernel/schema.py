@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def only_ours(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
     """The addresses, without those of the project that the API is part of."""
-    return [found for found in endpoints if getattr(found[3].cls, "is_minutehand", False)]
+    return [endpoint for endpoint in endpoints if getattr(endpoint[3].cls, "is_minutehand", False)]
 
 
 def describes_ours() -> bool:
@@ -46,13 +46,13 @@ IDEMPOTENCY_KEY = header(
 )
 
 
-def _told(description: str, **schema: Any) -> dict[str, Any]:
+def _header(description: str, **schema: Any) -> dict[str, Any]:
     return {"schema": {"type": "string", **schema}, "description": description}
 
 
-ETAG = _told("For If-Match and If-None-Match.")
-LOCATION = _told("The address of what was made.", format="uri-reference")
-REPLAYED = _told("`true` where this is the answer to an earlier request with the same key.")
+ETAG = _header("For If-Match and If-None-Match.")
+LOCATION = _header("The address of what was made.", format="uri-reference")
+REPLAYED = _header("`true` where this is the answer to an earlier request with the same key.")
 
 
 class Schema(AutoSchema):

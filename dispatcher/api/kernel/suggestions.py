@@ -27,6 +27,6 @@ class SuggestionSerializer(serializers.Serializer):
     )
 
 
-def suggestions_in_json(found: Sequence[Suggested]) -> Any:
+def suggestions_in_json(suggestions: Sequence[Suggested]) -> Any:
     """The suggestions as an answer tells them."""
-    return SuggestionSerializer(found, many=True).data
+    return SuggestionSerializer(suggestions, many=True).data

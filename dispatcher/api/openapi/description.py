@@ -57,7 +57,8 @@ SETTINGS: dict[str, Any] = _DEFAULTS | {
 
 @cache
 def description() -> dict[str, Any]:
-    """Made once a process, in English: it takes a second, and anybody may ask for it."""
+    """The OpenAPI document as a dictionary, in English. Made once a process: it takes a second, and
+    anybody may ask for it."""
     with _own_settings(), translation.override("en"):
         made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
         return made
@@ -75,13 +76,13 @@ def _own_settings() -> Iterator[None]:
 
 
 class ByAcceptOrFormat(DefaultContentNegotiation):
-    """As Django REST framework does it by default."""
+    """Negotiate as Django REST framework does by default: `?format=` names the renderer, too."""
 
     settings = SimpleNamespace(URL_FORMAT_OVERRIDE="format")
 
 
 class SchemaView(SpectacularAPIView):
-    """YAML, or JSON by `Accept: application/json` or `?format=json`."""
+    """The description: YAML, or JSON by `Accept: application/json` or `?format=json`."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -95,7 +96,7 @@ class SchemaView(SpectacularAPIView):
 
 
 class DocsView(SpectacularSwaggerView):
-    """Swagger UI, from our own static files."""
+    """The page of Swagger UI, from our own static files."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)

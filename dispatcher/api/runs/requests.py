@@ -15,7 +15,7 @@ class ArgumentsSerializer(Strict, serializers.Serializer):
     kwargs = fields.Named(required=False, help_text="A JSON object; a mask stands for what it hid.")
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        """`instance`: what the present arguments are."""
+        """Replace each mask by what it hid in `instance`, which has the present arguments."""
         if self.instance is None:
             return data
         return {

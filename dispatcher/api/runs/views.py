@@ -81,9 +81,9 @@ class RunViewSet(ApiView, ListModelMixin, GenericViewSet):
         responses={201: RunDetailSerializer},
     )
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        asked = self.body(RunTaskSerializer)
-        at = asked.pop("at", None)
-        return self.made(runs.run_task(**asked, at=at, by=self.caller, via="api"))
+        body = self.body(RunTaskSerializer)
+        at = body.pop("at", None)
+        return self.made(runs.run_task(**body, at=at, by=self.caller, via="api"))
 
     @described(
         summary="Cancel a run that has not ended",
@@ -108,11 +108,11 @@ class RunViewSet(ApiView, ListModelMixin, GenericViewSet):
     @action(detail=True, methods=["post"])
     def rerun(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         run = self.row()
-        asked = arguments_for(run, request.data)
+        arguments = arguments_for(run, request.data)
         if not run.is_ended:
             message = _("This run has not ended. Cancel it first, or wait.")
             raise Conflict(message, "not_ended")
-        return self.made(runs.rerun(run, by=self.caller, via="api", **asked))
+        return self.made(runs.rerun(run, by=self.caller, via="api", **arguments))
 
     def row(self) -> TaskRun:
         run = self.get_queryset().filter(pk=self.kwargs["pk"]).first()

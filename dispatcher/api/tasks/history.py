@@ -60,7 +60,7 @@ def _changes(entries: list[Any], row: ScheduledTask) -> list[dict[str, Any]]:
     """Rows of the trail of one scheduled task, newest first, each against the one before it."""
     before = _before(entries[-1]) if entries else None
     kinds = dict(KINDS)
-    words = differences.told(entries, before, row.timezone)
+    words = differences.in_words(entries, before, row.timezone)
     return [
         {
             "id": entry.history_id,

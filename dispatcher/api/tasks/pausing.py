@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 )
 @action(detail=True, methods=["post"])
 def pause(view: "ScheduledTaskViewSet", request: Request, **kwargs: Any) -> Response:
-    asked = view.body(PauseSerializer)
-    params = {"message": asked["reason"]} if asked.get("reason") else None
+    body = view.body(PauseSerializer)
+    params = {"message": body["reason"]} if body.get("reason") else None
 
     def pause(row: ScheduledTask) -> None:
-        done = row.pause(by=view.caller, until=asked.get("until"), params=params)
-        if not done and (params or asked.get("until")):
+        done = row.pause(by=view.caller, until=body.get("until"), params=params)
+        if not done and (params or body.get("until")):
             raise Conflict(_("It is paused already. Resume it first."), "already_paused")
 
     view.edit(pause)

@@ -21,7 +21,7 @@ from scheduling.models import ScheduledTask
 
 
 def version_of(row: ScheduledTask) -> str:
-    """Changes with every edit, and with nothing else. One query, by index."""
+    """The version of a row: it changes with every edit and nothing else. One query, by index."""
     trail = ScheduledTask.history.filter(id=row.pk).values_list("history_id", flat=True)
     return f"{row.revision}.{trail.first() or 0}"
 
@@ -32,20 +32,20 @@ def etag_of(row: ScheduledTask, representation: Any) -> str:
 
 
 def check_if_match(request: Request, row: ScheduledTask) -> None:
-    """Call it under the row lock. `PreconditionFailed` unless the version is one of those named;
-    weak tags match nothing here."""
-    wanted = request.headers.get("If-Match")
-    if wanted is None or wanted.strip() == "*":
+    """Raise `PreconditionFailed` unless `If-Match` names the version of the row, which the caller
+    has locked. Weak tags match nothing here."""
+    etags = request.headers.get("If-Match")
+    if etags is None or etags.strip() == "*":
         return
     version = version_of(row)
-    if not any(tag.strip('"').rpartition(".")[0] == version for tag in parse_etags(wanted)):
+    if not any(tag.strip('"').rpartition(".")[0] == version for tag in parse_etags(etags)):
         raise PreconditionFailed
 
 
 def is_unchanged(request: Request, etag: str) -> bool:
     """Whether who asks has this representation already (`If-None-Match`)."""
-    known = request.headers.get("If-None-Match")
-    if known is None:
+    etags = request.headers.get("If-None-Match")
+    if etags is None:
         return False
-    tags = {tag.removeprefix("W/") for tag in parse_etags(known)}
+    tags = {tag.removeprefix("W/") for tag in parse_etags(etags)}
     return "*" in tags or etag in tags

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @action(detail=True, methods=["post"])
 def run(view: "ScheduledTaskViewSet", request: Request, **kwargs: Any) -> Response:
     row = view.row()
-    asked = arguments_for(row, request.data)
-    return answer_of(view, verbs.run_now(row, by=view.caller, via="api", **asked))
+    arguments = arguments_for(row, request.data)
+    return answer_of(view, verbs.run_now(row, by=view.caller, via="api", **arguments))
 
 
 @described(
@@ -47,9 +47,9 @@ def run(view: "ScheduledTaskViewSet", request: Request, **kwargs: Any) -> Respon
 @action(detail=True, methods=["post"])
 def backfill(view: "ScheduledTaskViewSet", request: Request, **kwargs: Any) -> Response:
     row = view.row()
-    asked = view.body(RangeSerializer)
-    span = asked["start"], asked["end"]
-    if asked["dry_run"]:
+    body = view.body(RangeSerializer)
+    span = body["start"], body["end"]
+    if body["dry_run"]:
         slots = verbs.backfill_slots(row, *span)
         return Response(BackfillSerializer({"slots": slots, "runs": []}).data)
     made = verbs.backfill(row, *span, by=view.caller, via="api")

@@ -10,7 +10,7 @@ from celery.utils.imports import symbol_by_name
 
 from dispatcher.recommended import CONSUMER, RECOMMENDATIONS, Recommendation
 from dispatcher.watch.doctor.finding import Finding
-from dispatcher.worker.installation import CHANGES
+from dispatcher.worker.installation import CHANGED_SETTINGS
 
 
 def check_recommended(now: datetime) -> Iterator[Finding]:
@@ -52,11 +52,11 @@ def report(app: Celery | None = None) -> Iterator[str]:
     """The lines of `doctor --install`: old → new → why, then what is recommended."""
     app = app or app_or_default()
     str(app.conf.broker_url)  # read the configuration: `install` waits for that
-    if app not in CHANGES:
+    if app not in CHANGED_SETTINGS:
         yield f"dispatcher.install was not called for the Celery app {app.main!r} of this process."
         return
     yield f"Changed in the Celery app {app.main!r} by dispatcher.install:"
-    for change in CHANGES[app]:
+    for change in CHANGED_SETTINGS[app]:
         yield f"- {change.setting}: {change.old!r} → {change.new!r}"
         yield f"  because {change.why}."
     yield "A worker, besides, listens to Celery's signals and extends each task's class of requests"

@@ -128,7 +128,7 @@ def _silent_workers(now: datetime) -> dict[str, set[str]]:
 
 
 def check_dispatchers(now: datetime) -> Iterator[Finding]:
-    """Recent ticks are enough: `tick --loop` consumes no queue."""
+    """No dispatcher is alive. Recent ticks are enough: `tick --loop` consumes no queue."""
     ticked = Tick.objects.ticks().filter(finished_at__gt=now - TICK_LIMIT).exists()
     alive = Worker.objects.alive(now)
     if not ticked and not any(QUEUE in worker.queues for worker in alive.defer("tasks")):

@@ -52,8 +52,8 @@ def _planned(now: datetime) -> dict[int, datetime]:
 
 def _unplanned(now: datetime, until: datetime) -> dict[int, datetime]:
     rows = ScheduledTask.objects.filter(enabled=True, next_run_at__gt=now, next_run_at__lte=until)
-    found = rows.order_by("next_run_at").values_list("pk", "next_run_at")[: 4 * SHOWN]
-    return {pk: moment for pk, moment in found if moment is not None}
+    soonest = rows.order_by("next_run_at").values_list("pk", "next_run_at")[: 4 * SHOWN]
+    return {pk: moment for pk, moment in soonest if moment is not None}
 
 
 def _slots(task: ScheduledTask, now: datetime, until: datetime) -> Upcoming:

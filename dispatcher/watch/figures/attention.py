@@ -37,12 +37,12 @@ def failing() -> list[Failed]:
     bad = TaskRun.objects.filter(scheduled_task=OuterRef("scheduled_task"), status__in=BAD)
     newest = Subquery(bad.order_by("-pk").values("pk")[:1])
     rows = Failing.objects.now().order_by("-since").annotate(newest=newest)[: SHOWN + 1]
-    found = list(rows.values_list("scheduled_task", "since", "newest"))
-    tasks = ScheduledTask.objects.in_bulk([task for task, _since, _run in found])
+    times = list(rows.values_list("scheduled_task", "since", "newest"))
+    tasks = ScheduledTask.objects.in_bulk([task for task, _since, _run in times])
     runs = TaskRun.objects.defer(*LARGE).annotate(said=Left("exception", 200))
-    by_id = runs.in_bulk([run for _task, _since, run in found if run is not None])
+    by_id = runs.in_bulk([run for _task, _since, run in times if run is not None])
     return [
         Failed(tasks[task], since, by_id[run])
-        for task, since, run in found
+        for task, since, run in times
         if task in tasks and run in by_id  # deleted or pruned meanwhile
     ]

@@ -53,9 +53,9 @@ def outcomes(first: datetime, hours: int = 24) -> list[Hour]:
         values += [status.value, _id_value(start), _id_value(start + HOUR)]
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join([count] * len(cells))}", values)
-        found = cursor.fetchone()
+        totals = cursor.fetchone()
     counts: dict[datetime, dict[str, int]] = defaultdict(dict)
-    for (start, status), number in zip(cells, found, strict=True):
+    for (start, status), number in zip(cells, totals, strict=True):
         counts[start][status.value] = number
     return [Hour(start, counts[start]) for start in starts]
 
@@ -81,13 +81,13 @@ _STARTED = (Status.SUCCEEDED, Status.FAILED, Status.LOST, Status.RUNNING)
 def lateness(now: datetime) -> Lateness:
     """Percentiles over a sample: of the last 24 hours the newest SAMPLE runs that a schedule
     started. Retries are left out: they start when they mean to."""
-    found = [row for status in _STARTED for row in _newest_starts(status, now)]
-    found = [(start_at, late) for start_at, late in sorted(found)[-SAMPLE:]]
-    late = sorted(late for _start, late in found)
+    starts = [row for status in _STARTED for row in _newest_starts(status, now)]
+    starts = [(start_at, late) for start_at, late in sorted(starts)[-SAMPLE:]]
+    late = sorted(late for _start, late in starts)
     if not late:
         return Lateness()
     p50, p95, p99 = (percentile(late, percent) for percent in (50, 95, 99))
-    return Lateness(len(late), found[0][0], p50, p95, p99)
+    return Lateness(len(late), starts[0][0], p50, p95, p99)
 
 
 def _newest_starts(status: str, now: datetime) -> list[tuple[datetime, timedelta]]:

@@ -68,10 +68,10 @@ def test_the_rate_and_the_median_are_of_the_runs_that_ended_by_their_work():
     task = job()
     TaskRun.objects.all().delete()
     runs(task, ["failed"] * 10 + ["succeeded"] * 45 + ["skipped"] * 4 + ["running"])
-    record = recent_runs.records([task.pk])[task.pk]
-    assert len(record.runs) == 50  # the oldest ten are not looked at
-    assert (record.worked, record.succeeded) == (45, 45)
-    assert record.median == timedelta(seconds=2)
+    recent = recent_runs.recent_runs_of([task.pk])[task.pk]
+    assert len(recent.runs) == 50  # the oldest ten are not looked at
+    assert (recent.worked, recent.succeeded) == (45, 45)
+    assert recent.median == timedelta(seconds=2)
 
 
 def test_the_median_of_an_even_number_lies_between_the_two():
@@ -80,7 +80,7 @@ def test_the_median_of_an_even_number_lies_between_the_two():
     for seconds in (1, 2, 4, 100):
         at = NOW + seconds * MINUTE
         run_at(at, task, started_at=at, finished_at=at + timedelta(seconds=seconds))
-    assert recent_runs.records([task.pk])[task.pk].median == timedelta(seconds=3)
+    assert recent_runs.recent_runs_of([task.pk])[task.pk].median == timedelta(seconds=3)
 
 
 def test_a_rate_is_never_rounded_up_to_a_hundred(admin_client):
@@ -96,14 +96,14 @@ def test_records_of_tasks_do_not_mix_and_one_without_runs_has_none():
     first, second, third = job(), job(), job()
     TaskRun.objects.all().delete()
     mine, other = runs(first, ["failed"]), runs(second, ["succeeded", "lost"])
-    found = recent_runs.records([first.pk, second.pk, third.pk])
+    found = recent_runs.recent_runs_of([first.pk, second.pk, third.pk])
     assert [[run.pk for run in found[task.pk].runs] for task in (first, second, third)] == [
         [run.pk for run in mine],
         [run.pk for run in other],
         [],
     ]
     assert found[third.pk].median is None
-    assert recent_runs.records([]) == {}
+    assert recent_runs.recent_runs_of([]) == {}
 
 
 def test_who_may_not_see_runs_sees_no_ticks():

@@ -151,5 +151,5 @@ def sent_slots(messages):
 
 def decide_due(now):
     due = publisher.take(TaskRun.objects.publishable(now))
-    kept = misfire.decide(due, now).runs
+    kept = misfire.decide_again(due, now).runs
     TaskRun.objects.filter(pk__in=[run.pk for run in kept]).update(publish_at=now)  # not published

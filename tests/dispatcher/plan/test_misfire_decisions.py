@@ -54,7 +54,7 @@ def planned(task, now, *slots_in, start_in=None, **columns):
 def decide(runs, now):
     """As the stages do: lease them, then decide."""
     leased = publisher.take(TaskRun.objects.filter(pk__in=[run.pk for run in runs]), len(runs))
-    return misfire.decide(leased, now)
+    return misfire.decide_again(leased, now)
 
 
 def ages(runs, now):
@@ -303,7 +303,7 @@ def test_a_run_that_started_meanwhile_is_left_and_divides_the_row(now):
     task = schedule(now, "skip")
     runs = planned(task, now, -120, -110, -100, -90, -80)
     TaskRun.objects.filter(pk=runs[2].pk).update(status="running", attempt=1, publish_at=None)
-    assert misfire.decide(runs, now).missed == 4
+    assert misfire.decide_again(runs, now).missed == 4
     assert rows_missed(now) == [(120, 110, 2), (90, 80, 2)]
     assert TaskRun.objects.get(pk=runs[2].pk).status == "running"
 
@@ -339,6 +339,6 @@ def test_what_started_meanwhile_keeps_the_time_of_its_decision(now):
     task = schedule(now, "run_all")
     (run,) = planned(task, now, -100)
     TaskRun.objects.filter(pk=run.pk).update(attempt=1, status="running")
-    misfire.decide([run], now)
+    misfire.decide_again([run], now)
     run.refresh_from_db()
     assert run.planned_at == now - 190 * S

@@ -412,6 +412,6 @@ def test_of_a_million_histories_only_those_asked_for_are_read():
         slot = {"slot": NOW, "scheduled_for": NOW, "start_at": NOW, "planned_at": NOW}
         TaskRun.objects.create(scheduled_task=task, name=task.name, task=OK, **slot)
 
-    found = decisions.recorded_of([asked.pk], NOW)
+    found = decisions.known_slots_of([asked.pk], NOW)
 
     assert {pk: recorded.until for pk, recorded in found.items()} == {asked.pk: NOW}

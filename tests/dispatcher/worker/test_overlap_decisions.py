@@ -341,7 +341,7 @@ def test_of_what_is_gone_nothing_is_started(make, gone):
         TaskRun.objects.filter(pk=run.pk).delete()
     else:
         TaskRun.objects.filter(pk=run.pk).update(scheduled_task=None)
-    assert overlap.decide(claim) is False
+    assert overlap.follow_policy(claim) is False
     assert list(TaskRun.objects.filter(pk=run.pk).values_list("status", "attempt")) == (
         [] if gone == "the run" else [("published", 0)]
     )
