@@ -25,7 +25,8 @@ class Content(NamedTuple):
 
 
 def content_of(run: TaskRun) -> Content:
-    """The run's own; of its own next try what that carried when the task sent it."""
+    """What the message of a run carries: the run's own call; where it waits for its own next try,
+    what the task sent with that."""
     if run.status != Status.RETRYING or run.token is None:
         return Content(run.task, run.args, run.kwargs, 0, {})
     tries = {"tries": run.retries + 1}
@@ -37,7 +38,7 @@ def content_of(run: TaskRun) -> Content:
 
 
 def options_of(run: TaskRun, task: str, is_redis: bool) -> dict[str, Any]:
-    """How it travels: as the run says, and as its task says where the run says nothing. Each is
+    """Options of the message: as the run says, or its task where the run says nothing. Each is
     named, also where there is none: Celery 5.7 would ask the task again, 5.6 would not."""
     own = registry.own_options(task)
     hard, soft = run.time_limit, run.soft_time_limit

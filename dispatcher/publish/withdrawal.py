@@ -17,7 +17,7 @@ READ_AT_ONCE = 500
 
 
 def withdraw(run_id: UUID, queue: str) -> int:
-    """How many messages of the run were taken out. What a living worker holds in its memory stays.
+    """Take the messages of the run out; how many. What a living worker holds in its memory stays.
 
     The others keep their order; on RabbitMQ they cannot be taken by workers meanwhile.
     """

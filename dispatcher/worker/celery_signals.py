@@ -49,14 +49,14 @@ def connect() -> None:
 
 
 def see_publishes_last() -> None:
-    """Behind the receivers that others have connected meanwhile: what they do to the headers of a
-    run's next try is mended."""
+    """Move `on_publish` behind the receivers that others have connected meanwhile: what they do to
+    the headers of a run's next try is mended."""
     signals.before_task_publish.disconnect(on_publish, dispatch_uid="dispatcher.publish")
     signals.before_task_publish.connect(on_publish, dispatch_uid="dispatcher.publish")
 
 
 def on_prerun(task: Any = None, **signal: Any) -> None:
-    """What the task before this one left open is no business of this one."""
+    """Clean the connections: what the task before left open is no business of this one."""
     if not getattr(task.request, "is_eager", False):
         connections.look_after()
 
@@ -114,8 +114,8 @@ def _failure(error: BaseException, trace: str) -> End:
 
 
 def on_publish(headers: dict[str, Any] | None = None, body: Any = None, **signal: Any) -> None:
-    """A message is about to be sent. If it is the next try of the run that is executing here, it
-    keeps its name, and its time is kept: when the broker does not take it, Celery tells of a
+    """See a message that is about to be sent. If it is the next try of the run that executes here,
+    it keeps its name, and its time is kept: when the broker does not take it, Celery tells of a
     Reject and not when."""
     request: Any = getattr(current_task, "request", None)
     if headers and getattr(request, "run_token", None) is not None:
@@ -123,7 +123,7 @@ def on_publish(headers: dict[str, Any] | None = None, body: Any = None, **signal
 
 
 def on_retry(sender: Any = None, request: Any = None, reason: Any = None, **signal: Any) -> None:
-    """`self.retry`: the task's own next try has been sent by Celery."""
+    """Record that the task called `self.retry`: its next try has been sent by Celery."""
     if getattr(request, "run_token", None) is not None:
         request.own_retry_at = getattr(reason, "when", None)
         _next_try_follows(request, storable_text(str(reason)))
@@ -141,7 +141,7 @@ def _start_of_retry(when: Any) -> datetime:
 def on_postrun(
     sender: Any = None, state: str | None = None, retval: Any = None, **signal: Any
 ) -> None:
-    """Ends that no other signal tells: Ignore, Reject, and what is no Exception."""
+    """Record the ends that no other signal tells: Ignore, Reject, and what is no Exception."""
     if state == "IGNORED":
         _ignored(sender.request, retval)
     elif state == "REJECTED":

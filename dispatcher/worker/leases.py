@@ -151,7 +151,7 @@ def connect() -> None:
 
 
 def identify() -> None:
-    """Before the pool starts: an identity for this process start, inherited by its children."""
+    """Give this process start an identity, before the pool starts: its children inherit it."""
     os.environ[WORKER_ID] = str(uuid4())
     os.environ[MAIN_PID] = str(os.getpid())
 

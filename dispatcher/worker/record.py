@@ -36,7 +36,7 @@ KEPT_RETRY_SECONDS = 2.0
 
 
 def succeed(run_id: UUID, token: UUID, end: End) -> bool:
-    """The plain path: one query. A run that holds its schedule takes a second one."""
+    """Record a success: one query. A run that holds its schedule takes a second one."""
     return _storing(end, lambda storable: _succeed(run_id, token, storable))
 
 
@@ -108,7 +108,7 @@ def _next_attempt_delay(run: TaskRun, end: End) -> timedelta | None:
 
 
 def fail(run_id: UUID, token: UUID, end: End) -> bool:
-    """A claimed attempt failed or was lost, said by the process that holds its token."""
+    """Record that a claimed attempt failed or was lost; for the process that holds its token."""
     run = _with_task().filter(pk=run_id, token=token).first()
     if run is None:
         return False
@@ -119,14 +119,14 @@ def fail(run_id: UUID, token: UUID, end: End) -> bool:
 
 
 def fail_by_message(run_id: UUID, attempt: int, retries: int, message_id: str, end: End) -> bool:
-    """The same for a process that does not know the token: the worker's main process."""
+    """Record as `fail`, without the token, which the worker's main process does not know."""
     rows = _with_task().claimed_by_message(run_id, attempt, retries, message_id)
     run = rows.first()
     return _storing(end, lambda storable: end_or_retry(run, storable)) if run else False
 
 
 def refuse(run_id: UUID, attempt: int, end: End) -> bool:
-    """A worker could not take the message of an attempt: it fails without having started."""
+    """Record that a worker could not take the message: the attempt fails without having started."""
     rows = _with_task().waiting().filter(pk=run_id, attempt__in={attempt, max(attempt, 1)})
     run = rows.first()
     return end_or_retry(run, end) if run is not None else False
