@@ -60,8 +60,8 @@ def held_run_ids() -> list[UUID]:
     active = {id(request) for request in copy_of(state.active_requests)}
     waiting = (r for r in copy_of(_received) if id(r) not in active and _is_kept(r))
     by_start = sorted(waiting, key=_start)
-    found = (run_id_of(request.request_dict) for request in islice(by_start, LIMIT))
-    return [run_id for run_id in found if run_id is not None]
+    run_ids = (run_id_of(request.request_dict) for request in islice(by_start, LIMIT))
+    return [run_id for run_id in run_ids if run_id is not None]
 
 
 def _is_kept(request: Request) -> bool:

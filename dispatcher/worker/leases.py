@@ -136,8 +136,8 @@ class Heart(threading.Thread):
 def active_run_ids() -> set[UUID]:
     """The runs whose messages are executing in this worker."""
     requests: list[Request] = holding.copy_of(state.active_requests)
-    found = (run_id_of(request.request_dict) for request in requests)
-    return {run_id for run_id in found if run_id is not None}
+    run_ids = (run_id_of(request.request_dict) for request in requests)
+    return {run_id for run_id in run_ids if run_id is not None}
 
 
 _heart: Heart | None = None

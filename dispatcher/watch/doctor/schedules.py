@@ -41,8 +41,8 @@ def check_backlog(now: datetime) -> Iterator[Finding]:
 
 
 def check_set_aside(now: datetime) -> Iterator[Finding]:
-    found = ScheduledTask.objects.in_state(State.SET_ASIDE)
-    rows = list(found.order_by("pk").defer("args", "kwargs", "skip_slots")[: SHOWN + 1])
+    aside = ScheduledTask.objects.in_state(State.SET_ASIDE)
+    rows = list(aside.order_by("pk").defer("args", "kwargs", "skip_slots")[: SHOWN + 1])
     for row in rows[:SHOWN]:
         yield Finding(
             "set_aside",
@@ -50,7 +50,7 @@ def check_set_aside(now: datetime) -> Iterator[Finding]:
             "it; until then it is tried again once a day.",
         )
     if len(rows) > SHOWN:
-        yield Finding("set_aside", f"In all {found.count()} scheduled tasks are set aside.")
+        yield Finding("set_aside", f"In all {aside.count()} scheduled tasks are set aside.")
 
 
 def check_never(now: datetime) -> Iterator[Finding]:
@@ -58,14 +58,14 @@ def check_never(now: datetime) -> Iterator[Finding]:
     enabled = ScheduledTask.objects.evaluated(now)
     # Up to the end of the calendar: `infinity`, by SQL, cannot be read, and the next tick mends it.
     rows = enabled.filter(next_run_at__gt=now + CENTURY, next_run_at__lt=_LAST_MOMENT)
-    found = list(rows.order_by("pk").values_list("name", "next_run_at")[: SHOWN + 1])
-    for name, slot in found[:SHOWN]:
+    hopeless = list(rows.order_by("pk").values_list("name", "next_run_at")[: SHOWN + 1])
+    for name, slot in hopeless[:SHOWN]:
         yield Finding(
             "never_runs",
             f"Scheduled task “{name}” is enabled and its next slot is in the year {slot:%Y}. "
             "Correct its start, or disable it.",
         )
-    if len(found) > SHOWN:
+    if len(hopeless) > SHOWN:
         yield Finding("never_runs", f"In all {rows.count()} scheduled tasks never run.")
 
 

@@ -51,14 +51,14 @@ def depths(queues: Collection[str]) -> list[Depth] | None:
     """The messages that wait in each queue; None without a broker. Kept for some seconds, so that
     a page that many people look at asks the broker once."""
     names = tuple(sorted({*queues, QUEUE}))
-    until, known = _depths.get(names, (0.0, None))
+    until, depths_now = _depths.get(names, (0.0, None))
     if time.monotonic() < until:
-        return known
-    known = _ask_broker(names)
+        return depths_now
+    depths_now = _ask_broker(names)
     _depths.clear()
-    kept = SILENCE_KEPT if known is None else DEPTH_KEPT
-    _depths[names] = time.monotonic() + kept, known
-    return known
+    kept = SILENCE_KEPT if depths_now is None else DEPTH_KEPT
+    _depths[names] = time.monotonic() + kept, depths_now
+    return depths_now
 
 
 def _ask_broker(names: Iterable[str]) -> list[Depth] | None:
