@@ -40,10 +40,10 @@ def follow(change: Change, **signal: Any) -> None:
     due = planner.is_due(new, now) and new.next_run_at is not None  # else the tick says why not
     if not (due or runs):
         return
-    held = current_stop() is not None  # everything is paused: the tick after it plans and publishes
-    if due and not (held and _is_free(change)):
+    stopped = current_stop() is not None  # the tick after the stop plans and publishes
+    if due and not (stopped and _is_free(change)):
         runs += _plan(new, now)
-    if runs and not held:
+    if runs and not stopped:
         # Robust: the change is committed, and whatever publishing meets, rescue makes up for.
         after_commit(publisher.publish_or_leave, runs, now)
 

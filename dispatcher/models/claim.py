@@ -38,7 +38,7 @@ class Claim:
 def may_start(claim: Claim) -> Q:
     """The run, if this claim may have it; else it is duplicate, stale, cancelled or expired."""
     anew = next_attempt(claim.number) if claim.number > 1 else first_start()
-    return ((anew | own_retry(claim)) & not_held()) | same_token(claim)
+    return ((anew | own_retry(claim)) & not_stopped()) | same_token(claim)
 
 
 def first_start() -> Q:
@@ -76,8 +76,8 @@ def same_token(claim: Claim) -> Q:
     return Q(token=claim.token, status=Status.RUNNING)
 
 
-def not_held() -> Q:
-    """Runs that the switch does not hold: while everything is paused, those asked for by people."""
+def not_stopped() -> Q:
+    """Runs that the switch does not stop: while everything is paused, those asked for by people."""
     return ~Q(trigger=Trigger.SCHEDULE) | ~Q(is_everything_paused())
 
 

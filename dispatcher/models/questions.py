@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
-from dispatcher.models.claim import not_held
+from dispatcher.models.claim import not_stopped
 from dispatcher.models.status import ACTIVE, ENDED, UNSTARTED, WAITING, Status, Trigger
 from dispatcher.models.times import HORIZON, UNSTARTED_GRACE
 from scheduling.database import DatabaseNow
@@ -42,9 +42,9 @@ class TaskRunQuestions(models.QuerySet["TaskRun"]):
     def of_schedule(self) -> Self:
         return self.filter(trigger=Trigger.SCHEDULE)
 
-    def not_held(self) -> Self:
+    def not_stopped(self) -> Self:
         """Runs that may be sent and start: while everything is paused, none of a schedule's."""
-        return self.filter(not_held())
+        return self.filter(not_stopped())
 
     def untouched(self) -> Self:
         """Runs of slots that have not started and that no gate has seen."""
@@ -55,7 +55,7 @@ class TaskRunQuestions(models.QuerySet["TaskRun"]):
         unsent = Q(status=Status.PLANNED) | Q(
             status=Status.RETRYING, start_at__gt=now - UNSTARTED_GRACE
         )
-        return self.not_held().filter(unsent, publish_at__lte=now, start_at__lte=now + HORIZON)
+        return self.not_stopped().filter(unsent, publish_at__lte=now, start_at__lte=now + HORIZON)
 
     def unanswered(self, now: datetime) -> Self:
         """Published runs that have not started, well past their start: the broker should hold them.
@@ -65,7 +65,7 @@ class TaskRunQuestions(models.QuerySet["TaskRun"]):
         """
         holder = self.model._base_manager.filter(holds=OuterRef("scheduled_task_id"))
         in_line = Q(waits__isnull=False) | Q(reason="takes_turns")
-        return self.not_held().filter(
+        return self.not_stopped().filter(
             ~Q(in_line, Exists(holder)),
             status__in=(Status.PUBLISHED, Status.RETRYING),
             publish_at__isnull=False,

@@ -107,7 +107,7 @@ def _active_runs() -> Gauge:
 
 def _waiting_runs(now: datetime) -> Iterator[Gauge]:
     """Those that should have started; not those that a pause of everything holds."""
-    due = TaskRun.objects.waiting().not_held().filter(start_at__lte=now)
+    due = TaskRun.objects.waiting().not_stopped().filter(start_at__lte=now)
     depth = Gauge("minutehand_due_runs", "Runs that are due and not started.", labels=["queue"])
     age = Gauge(
         "minutehand_oldest_due_run_age_seconds",

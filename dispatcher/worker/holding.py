@@ -109,7 +109,7 @@ def _send_unsaid(worker: Worker, now: datetime) -> int:
     """Send again what it received after its last word: it is in no queue, and no living worker
     has said that it holds it."""
     living = Worker.objects.held_by_living()
-    said = TaskRun.objects.not_held().filter(
+    said = TaskRun.objects.not_stopped().filter(
         status=Status.PUBLISHED, published_at__lte=now - SAID, start_at__gte=worker.seen_at - SAID
     )
     return sum(_send_missing(said.filter(queue=q), q, living, now) for q in worker.queues)
@@ -140,7 +140,7 @@ def send_again(run_ids: Collection[UUID], now: datetime) -> int:
 
 
 def _send_batch(run_ids: list[UUID], now: datetime) -> int:
-    rows = TaskRun.objects.not_held().filter(pk__in=run_ids)
+    rows = TaskRun.objects.not_stopped().filter(pk__in=run_ids)
     unanswered = rows.filter(
         status__in=(Status.PUBLISHED, Status.RETRYING), publish_at__isnull=False
     )

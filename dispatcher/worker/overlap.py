@@ -121,8 +121,8 @@ def wake(scheduled_task_id: int | None) -> None:
     """Publish the run that waits for the one that just ended, when this commits."""
     if scheduled_task_id is None:
         return
-    waiter = TaskRun.objects.not_held().filter(waits=scheduled_task_id).first()
-    waiter = waiter or TaskRun.objects.not_held().taking_turns(scheduled_task_id).first()
+    waiter = TaskRun.objects.not_stopped().filter(waits=scheduled_task_id).first()
+    waiter = waiter or TaskRun.objects.not_stopped().taking_turns(scheduled_task_id).first()
     if waiter is not None:
         after_commit(_publish, waiter.pk)
 

@@ -20,7 +20,7 @@ KEPT_DECORATORS |= {"wraps", "register", "action", "display", "cached_property",
 
 #: Methods of a chain that narrow or order what it is about.
 NARROWING = {"filter", "exclude", "order_by", "distinct", "unstarted", "waiting", "of_schedule"}
-NARROWING |= {"not_held", "untouched", "evaluated", "active", "ended", "begun", "publishable"}
+NARROWING |= {"not_stopped", "untouched", "evaluated", "active", "ended", "begun", "publishable"}
 
 COMPARED: dict[type[ast.cmpop], str] = {
     ast.Lt: "<=",

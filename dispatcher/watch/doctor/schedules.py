@@ -1,4 +1,4 @@
-"""The schedules and their runs: what is held, set aside, failing, or waits too long."""
+"""The schedules and their runs: what is stopped, set aside, failing, or waits too long."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ def check_stop(now: datetime) -> Iterator[Finding]:
 
 
 def check_backlog(now: datetime) -> Iterator[Finding]:
-    late = TaskRun.objects.waiting().not_held().filter(start_at__lt=now - BACKLOG_AGE)
+    late = TaskRun.objects.waiting().not_stopped().filter(start_at__lt=now - BACKLOG_AGE)
     by_queue = late.order_by("queue").values_list("queue").annotate(Count("pk"), Min("start_at"))
     for queue, count, oldest in by_queue:
         yield Finding(
