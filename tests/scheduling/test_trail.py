@@ -339,7 +339,7 @@ def test_an_edit_costs_one_more_query(monkeypatch):
         return len(queries)
 
     with_trail = queries_of_an_edit(7200)
-    monkeypatch.setattr(edits.trail, "record", lambda *args, **options: None)
+    monkeypatch.setattr(edits.trail, "note", lambda *args, **options: None)
     assert with_trail == queries_of_an_edit(7300) + 1
 
 
