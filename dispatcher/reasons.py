@@ -18,6 +18,10 @@ SENTENCES = {
     "not_registered": gettext_lazy("The worker does not know the task %(task)s."),
     "not_publishable": gettext_lazy("It cannot be written as a message: %(message)s"),
     "message_rejected": gettext_lazy("The worker could not read the message: %(error)s"),
+    "took_workers": gettext_lazy(
+        "%(workers)s workers died when they took its message, so it is not sent again. "
+        "Run it again when you have found out why."
+    ),
     # lost
     "exited": gettext_lazy("The task ended its own process."),
     "process_gone": gettext_lazy("The process that ran it was killed."),

@@ -119,6 +119,10 @@ class Migration(migrations.Migration):
                 ),
                 ("token", models.UUIDField(null=True)),
                 ("lease_until", models.DateTimeField(null=True)),
+                (
+                    "took_workers",
+                    models.PositiveSmallIntegerField(db_default=0, default=0, editable=False),
+                ),
                 ("holds", models.BigIntegerField(null=True, unique=True)),
                 ("waits", models.BigIntegerField(null=True, unique=True)),
                 ("result", models.JSONField(null=True, verbose_name="result")),
@@ -358,6 +362,7 @@ class Migration(migrations.Migration):
                 ("lease_until", models.DateTimeField(null=True, verbose_name="alive until")),
                 ("stopped_at", models.DateTimeField(null=True, verbose_name="stopped")),
                 ("held", models.BinaryField(default=b"")),
+                ("taking", models.UUIDField(null=True)),
             ],
             options={
                 "verbose_name": "worker",

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.db import models
+from django.db.models import Max, Q
 from django.utils.translation import gettext_lazy as _
 
 from dispatcher.models.times import LEASE, RESCUE_GAP, WORKER_LEASE
@@ -17,8 +18,24 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         return self.filter(lease_until__gt=now, stopped_at=None)
 
     def silent(self) -> "WorkerQuerySet":
-        """Workers whose word is broken, by the database's clock, and whom nobody took over."""
-        return self.filter(stopped_at=None, lease_until__lt=DatabaseNow())
+        """Workers whose word is broken, by the database's clock, and whom nobody took over, or not
+        to the end."""
+        unjudged = Q(lease_until=None, taking__isnull=False)
+        return self.filter(Q(lease_until__lt=DatabaseNow()) | unjudged, stopped_at=None)
+
+    def last_death(self) -> datetime | None:
+        """The last word of the worker that was the last to die; not of one that was told to."""
+        dead = self.filter(Q(lease_until=None) | Q(lease_until__lt=DatabaseNow()), stopped_at=None)
+        last: datetime | None = dead.aggregate(last=Max("seen_at"))["last"]
+        return last
+
+    def takes(self, worker: UUID, run_id: UUID) -> bool:
+        """The worker begins to take a message of this run."""
+        return bool(self.filter(pk=worker).update(taking=run_id))
+
+    def has_taken(self, worker: UUID, run_id: UUID) -> bool:
+        """It has taken it, or it died of it: there is nothing more to be noted."""
+        return bool(self.filter(pk=worker, taking=run_id).update(taking=None))
 
     def speak(self, worker: UUID, held: bytes, **columns: Any) -> bool:
         """Note the word of a worker: it lives, and holds these; False where nobody knows it."""
@@ -40,7 +57,7 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
     def stop(self, worker: UUID) -> bool:
         return bool(
             self.filter(pk=worker, stopped_at=None).update(
-                stopped_at=DatabaseNow(), lease_until=None, held=b""
+                stopped_at=DatabaseNow(), lease_until=None, held=b"", taking=None
             )
         )
 
@@ -78,6 +95,8 @@ class Worker(models.Model):
     stopped_at = models.DateTimeField(_("stopped"), null=True)
     # The runs whose messages it has received and not started, 16 bytes each (`packed`).
     held = models.BinaryField(default=b"")
+    # The run of a suspect message that it is taking at this moment (`worker.suspects`).
+    taking = models.UUIDField(null=True)
 
     objects: ClassVar[WorkerQuerySet] = cast(WorkerQuerySet, WorkerQuerySet.as_manager())
 

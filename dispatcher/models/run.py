@@ -89,6 +89,8 @@ class TaskRun(models.Model):
     message_id = models.CharField(_("message id"), max_length=155, blank=True, default="")
     token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
+    # Workers that died while they took its message, or may have (`worker.suspects`).
+    took_workers = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     holds = models.BigIntegerField(null=True, unique=True)
     waits = models.BigIntegerField(null=True, unique=True)
 

@@ -33,7 +33,6 @@ _PUBLISHED = Case(
     When(status=Status.RETRYING, then=Value(Status.RETRYING)), default=Value(Status.PUBLISHED)
 )
 
-
 #: The columns that a claim names otherwise.
 _CLAIMED = {"run_id": "id"}
 
@@ -68,6 +67,11 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
             .filter(pk__in=ids, attempt=attempt, publish_at=lease)
             .update(status=_PUBLISHED, published_at=DatabaseNow(), publish_at=again)
         )
+
+    @retry_contention
+    def took_worker(self) -> int:
+        """A worker died that was taking their messages, or may have been."""
+        return self.waiting().update(took_workers=F("took_workers") + 1)
 
     # Gate: -> running -----------------------------------------------------------------------------
 
@@ -162,6 +166,7 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
                 reason=reason,
                 exception=exception,
                 next_try=next_try,
+                took_workers=0,
                 **logged(log),
                 lease_until=None,
                 start_at=start_at,
@@ -184,6 +189,7 @@ class TaskRunQuerySet(TaskRunQuestions, models.QuerySet["TaskRun"]):
                 attempt=max(run.attempt, 1) + 1,
                 retries=0,
                 next_try=None,
+                took_workers=0,
                 token=None,
                 start_at=start_at,
                 finished_at=None,  # a late end of a run that was lost

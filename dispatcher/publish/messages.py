@@ -13,6 +13,9 @@ from scheduling import registry
 from scheduling.database import own_connection
 from scheduling.registry.routing import GuardedRouter
 
+#: The header of a run's message that a worker takes with care (`worker.suspects`).
+SUSPECT = "suspect"
+
 
 def takes_batches(producer: Producer) -> bool:
     """True on Redis and Valkey, where one round trip carries many messages."""
@@ -59,9 +62,15 @@ def _call_send_task(
         queue=queue,
         **options_of(run, content.task, takes_batches(producer)),
         retries=content.retries,
-        headers={"run_id": str(run.pk), "attempt": run.attempt} | content.tries,
+        headers=_headers(run) | content.tries,
         ignore_result=True,
         add_to_parent=False,
         argsrepr="",
         kwargsrepr="",
     )
+
+
+def _headers(run: TaskRun) -> dict[str, Any]:
+    """Whose message it is; and, of a suspect, that it is one."""
+    care = {SUSPECT: True} if run.took_workers else {}
+    return {"run_id": str(run.pk), "attempt": run.attempt} | care

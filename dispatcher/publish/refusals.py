@@ -11,8 +11,15 @@ from scheduling import registry
 logger = logging.getLogger(__name__)
 
 
+#: A run whose messages took so many workers with them is not sent again.
+WORKERS = 2
+
+
 def refuse_unsendable(run: TaskRun) -> bool:
     """End a run that would harm others on its way to a worker; whether it did."""
+    if run.took_workers >= WORKERS:
+        _refuse_killer(run)
+        return True
     queue = registry.queue_problem(run.queue)
     problem = queue or registry.argument_problem(run.args, run.kwargs)
     if problem is not None:
@@ -31,6 +38,19 @@ def refuse(run: TaskRun, message: str) -> None:
     )
     rows = TaskRun.objects.filter(pk=run.pk)
     signals.close(rows, Status.FAILED, "not_publishable", message=message[:500])
+
+
+def _refuse_killer(run: TaskRun) -> None:
+    """End a run whose worker died each time that it took its message."""
+    logger.error(
+        "Run %s of %s is not sent again: %d workers died when they took its message",
+        run.pk,
+        run.name,
+        run.took_workers,
+        extra={"action": "took_workers", "run": str(run.pk)},
+    )
+    rows = TaskRun.objects.filter(pk=run.pk)
+    signals.close(rows, Status.FAILED, "took_workers", workers=run.took_workers)
 
 
 def leave(queue: str, runs: Sequence[TaskRun], error: Exception) -> None:

@@ -19,7 +19,7 @@ from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.plan import misfire
 from dispatcher.publish import publisher
 from dispatcher.publish.broker import messages_ready
-from dispatcher.worker import pause_failing, record
+from dispatcher.worker import pause_failing, record, suspects
 from dispatcher.worker.gate import DATABASE_ERRORS
 from scheduling.database import INTERRUPTIONS, database_now, free, is_contention
 from scheduling.models import ScheduledTask
@@ -121,7 +121,7 @@ def publish_again(now: datetime) -> int:
     left, published = LIMIT, 0
     unanswered = _not_in_a_worker(TaskRun.objects.unanswered(now))
     for rows, missing in _missing(_first_in_line(unanswered), now):
-        taken = publisher.take(rows, min(missing, left))
+        taken = suspects.after_last_death(publisher.take(rows, min(missing, left)))
         published, left = published + _publish_again(taken, now), left - len(taken)
         if left <= 0:
             break

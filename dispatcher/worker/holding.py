@@ -9,7 +9,7 @@ start. A message too much costs one query: the gate lets only one of them start 
 import logging
 import weakref
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -24,15 +24,18 @@ from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.plan import misfire
 from dispatcher.publish import publisher
 from dispatcher.publish.broker import messages_ready
+from dispatcher.worker import suspects
 from dispatcher.worker.gate import run_id_of
+from dispatcher.worker.suspects import SAID
 
 logger = logging.getLogger(__name__)
 
 #: The most runs in one word: 80 kB. What is not in it is found by rescue, 30 s after its start.
 LIMIT = 5000
 
-#: After this time every living worker has said that it holds a message, if it does.
-SAID = timedelta(seconds=6)
+#: Where the broker gives out again what a dead worker had, nobody knows which messages those are:
+#: they are among the oldest of its queue, so many at most.
+SUSPECTED = 100
 
 #: The runs sent again in one transaction.
 SENT_AGAIN_AT_ONCE = 500
@@ -92,9 +95,12 @@ def take_over_from_silent(now: datetime) -> int:
 
 
 def _take_over(worker: Worker, now: datetime) -> int:
-    if not Worker.objects.take_over(worker):
-        return 0
-    count = send_again(unpacked(worker.held), now) + _send_unsaid(worker, now)
+    count = send_again(suspects.judge(worker), now)
+    if worker.lease_until is None or not Worker.objects.take_over(worker):
+        return count
+    held = unpacked(worker.held)
+    suspects.suspect(held, due=worker.seen_at + SAID)
+    count += send_again(held, now) + _send_unsaid(worker, now)
     logger.warning(
         "Worker %s is silent since %s; %d runs that it held were sent again",
         worker.hostname,
@@ -120,6 +126,7 @@ def _send_missing(rows: TaskRunQuerySet, queue: str, living: set[UUID], now: dat
     ids = rows.order_by("published_at", "pk").values_list("pk", flat=True)[: LIMIT + len(living)]
     unsaid = [pk for pk in ids if pk not in living]
     missing = 0 if ready is None else max(len(unsaid) - ready, 0)
+    suspects.suspect(unsaid[: max(missing, SUSPECTED)])
     return send_again(unsaid[:missing], now)
 
 

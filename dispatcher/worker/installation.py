@@ -73,12 +73,17 @@ def _on_worker_init(sender: Any = None, **signal: Any) -> None:
 
 
 def guard_tasks(app: Celery) -> None:
-    """Put the gate around the tasks that the annotation did not reach."""
+    """Put the gate around the tasks that the annotation did not reach, and our eyes and our care
+    around the receipt of messages."""
+    from dispatcher.worker import suspects
+
     classes: set[Any] = {type(task) for task in app.tasks.values()}
     for cls in classes:
         if not getattr(cls.before_start, "guards_runs", False):
             cls.before_start = guard(cls.before_start)
         cls.Request = _watching(symbol_by_name(cls.Request))
+        if not getattr(cls.Strategy, "is_careful", False):
+            cls.Strategy = staticmethod(suspects.careful(cls.Strategy))
 
 
 @cache

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 #: Seconds between two words of a worker: its own lease of 10 s survives two that fail.
 WORD_SECONDS = 3.0
 
+#: Seconds that a worker waits for its first word before it takes messages.
+FIRST_WORD_SECONDS = 5.0
+
 #: Seconds between two renewals of its runs: their lease of 45 s survives three that fail.
 RENEW_SECONDS = 10.0
 
@@ -48,6 +51,7 @@ class Heart(threading.Thread):
         self.worker = worker
         self.registered = False
         self.stopping = threading.Event()
+        self.has_begun = threading.Event()
         self.leaving = False  # set by a signal handler, which must not wait for a lock
         self._handed_back = False
         self._renewed_at = -RENEW_SECONDS  # by the monotonic clock, as the next two
@@ -87,6 +91,7 @@ class Heart(threading.Thread):
             )
         finally:
             connection.close()  # never keep one across a fork of the pool
+            self.has_begun.set()
 
     def _speak(self) -> None:
         """One bounded write. A worker that stops hands back what it holds, and holds nothing."""
@@ -171,6 +176,8 @@ def on_ready(sender: Any = None, **signal: Any) -> None:
         )
     )
     _heart.start()
+    # A worker that dies of its first message must be known before, or nobody would notice.
+    _heart.has_begun.wait(FIRST_WORD_SECONDS)
 
 
 def on_told_to_stop(**signal: Any) -> None:

@@ -1,18 +1,21 @@
 """Ends that a pool child cannot tell: the main process tells them."""
 
+import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
-from celery.exceptions import Ignore, InvalidTaskError, Reject, Retry
+from celery.exceptions import Ignore, InvalidTaskError, Reject, Retry, TaskRevokedError
+from celery.worker import state
 from celery.worker.request import Request
 from django.db import connection
 
 from dispatcher.models import Status, TaskRun
 from dispatcher.models.ends import End
 from dispatcher.signals import announce
-from dispatcher.worker import holding, overlap, record
+from dispatcher.worker import holding, overlap, record, suspects
 from dispatcher.worker.gate import attempt_of, run_id_of, tries_of
 from dispatcher.worker.stored_values import describe_exception
 from scheduling import registry
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     _Request = Request
 else:
     _Request = object
+
+
+logger = logging.getLogger(__name__)
 
 
 class OutOfMemory(Exception):
@@ -40,6 +46,7 @@ class SeesEnds(_Request):
         """
         super().__init__(message, **options)
         said = self.request_dict
+        self.is_suspect = suspects.is_suspect(message)
         if run_id_of(said) is not None:
             problem = registry.argument_problem(said["args"], said["kwargs"])
             if problem is not None:
@@ -53,6 +60,8 @@ class SeesEnds(_Request):
         super().__init_subclass__(**options)
         if "on_success" in vars(cls):
             cls.on_success = _telling_errors(cls.on_success)  # type: ignore[method-assign]
+        if "execute_using_pool" in vars(cls):
+            cls.execute_using_pool = _careful(cls.execute_using_pool)  # type: ignore[method-assign]
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)
@@ -88,6 +97,15 @@ class SeesEnds(_Request):
             lambda: record.fail_by_message(run_id, attempt, retries, self.id, end)
         )
 
+    def refuse(self, why: str) -> None:
+        """End an attempt that this worker cannot start, and be done with its message."""
+        run_id, attempt = run_id_of(self.request_dict), attempt_of(self.request_dict)
+        end = End(Status.FAILED, "message_rejected", {"error": why})
+        if run_id is not None:
+            self._in_main_process(lambda: record.refuse(run_id, attempt, end))
+        state.task_ready(self)
+        self.reject(requeue=False)
+
     def _in_main_process(self, write: Any) -> None:
         """Write, and leave no database connection open that the next pool child would inherit."""
         try:
@@ -107,6 +125,27 @@ def _telling_errors(on_success: Any) -> Any:
         return on_success(self, outcome, **options)
 
     return told
+
+
+def _careful(execute: Any) -> Any:
+    """Hand a suspect to the pool with care; and a run that cannot be handed to it, as one cannot
+    that does not pickle, ends, and not the worker."""
+
+    def handed(self: Any, pool: Any, **options: Any) -> Any:
+        run_id = run_id_of(self.request_dict)
+        if run_id is None:
+            return execute(self, pool, **options)
+        try:
+            with suspects.taking(run_id) if self.is_suspect else nullcontext():
+                return execute(self, pool, **options)
+        except (TaskRevokedError, MemoryError):
+            raise
+        except Exception as error:
+            logger.exception("Run %s could not be handed to the pool", run_id)
+            self.refuse(f"{type(error).__name__} when it was handed to the pool")
+            raise TaskRevokedError(self.id) from error  # its place in the pool is free again
+
+    return handed
 
 
 def _process_is_gone(error: Any) -> bool:

@@ -1,6 +1,7 @@
 """The worker's main process: its heart, and the ends that a pool child cannot tell."""
 
 import os
+import time
 import uuid
 from datetime import timedelta
 from types import SimpleNamespace
@@ -245,6 +246,16 @@ def test_a_worker_that_is_ready_says_what_it_is(identity, started):
     assert {"dispatcher.rescue", "dispatcher.tick"} <= set(row.tasks)
     assert row.tasks == sorted(row.tasks)
     assert not [name for name in row.tasks if name.startswith("celery.")]
+
+
+@pytest.fixture
+def slow_database(monkeypatch):
+    register = leases.Heart._register
+    monkeypatch.setattr(leases.Heart, "_register", lambda heart: time.sleep(0.3) or register(heart))
+
+
+def test_a_worker_is_known_before_it_takes_the_message_that_may_kill_it(slow_database, started):
+    assert Worker.objects.get().pid == os.getpid()
 
 
 def test_a_worker_that_shuts_down_writes_what_it_kept_and_says_that_it_ends(started):

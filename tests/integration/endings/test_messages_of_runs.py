@@ -1,5 +1,8 @@
 """The task's own retries, and messages that are doubled, old or not ours."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import pytest
 
 from dispatcher import rerun, run_now, run_task
@@ -7,6 +10,7 @@ from dispatcher.models import RunAttempt, Status, TaskRun
 from dispatcher.tick import rescue_pass
 from project.celery import app
 from tests.integration.endings.runs import (
+    CHILDREN,
     another_worker,
     definition,
     end_of,
@@ -22,7 +26,7 @@ from tests.integration.endings.runs import (
 )
 from tests.integration.harness import Stack
 from tests.integration.proxy import Proxy
-from tests.integration.tasks_app import tasks
+from tests.integration.tasks_app import hostile, tasks
 
 
 @on_every_pool
@@ -165,3 +169,19 @@ def test_what_would_harm_the_worker_is_refused_at_receipt(
     assert worker.running
     assert not secret or secret not in worker.log
     assert not secret or secret not in str(run.reason_params)
+
+
+@on_every_pool
+@pytest.mark.parametrize("ahead", [0, 2])
+@pytest.mark.parametrize("task", [hostile.cannot_be_received, hostile.cannot_be_handed])
+def test_what_cannot_be_taken_ends_and_not_the_worker(
+    stack: Stack, task: Any, ahead: float
+) -> None:
+    """More of them than the pool has places, at once and from the timer."""
+    at = datetime.now(UTC) + timedelta(seconds=ahead) if ahead else None
+    runs = [end_of(stack, run) for run in [run_task(task, at=at) for _ in range(CHILDREN + 2)]]
+
+    assert {(run.status, run.reason) for run in runs} == {("failed", "message_rejected")}
+    assert "hunter2" not in str(runs[0].reason_params)
+    assert end_of(stack, run_task(tasks.ok)).status == "succeeded"
+    assert stack.processes[0].running

@@ -9,6 +9,7 @@ from typing import Any
 
 from celery import Task, chain, current_task, shared_task, signals
 from celery.exceptions import Ignore
+from celery.worker.request import Request
 
 from tests.integration.tasks_app.tasks import note, record
 
@@ -107,3 +108,57 @@ DYING = {(late, again): _dying(late, again) for late in (False, True) for again 
 def ignores() -> None:
     """Asks for its end to be ignored, with a reason of its own."""
     raise Ignore(str(uuid.UUID(int=0)))
+
+
+# Messages that kill the main process of their worker ----------------------------------------------
+
+
+class DiesWhenHanded(Request):
+    """A request that dies when it is handed to the pool, as one does that cannot be pickled."""
+
+    def revoked(self) -> bool:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+
+@shared_task
+def kills_at_receipt() -> None:
+    """Never starts: the worker that receives its message dies."""
+
+
+@shared_task(Request=DiesWhenHanded)
+def kills_when_handed() -> None:
+    """Never starts: the worker that hands its message to the pool dies."""
+
+
+@signals.task_received.connect
+def die_at_receipt(request: Any, **more: Any) -> None:
+    if request.name == kills_at_receipt.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+# Messages whose receipt raises --------------------------------------------------------------------
+
+
+class RaisesAtReceipt(Request):
+    """A request of the project's own, with a mistake in it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        raise AttributeError("hunter2")
+
+
+class RaisesWhenHanded(Request):
+    """The same, when it is handed to the pool."""
+
+    def revoked(self) -> bool:
+        raise RecursionError("hunter2")
+
+
+@shared_task(Request=RaisesAtReceipt)
+def cannot_be_received() -> None:
+    """Never starts."""
+
+
+@shared_task(Request=RaisesWhenHanded)
+def cannot_be_handed() -> None:
+    """Never starts."""
