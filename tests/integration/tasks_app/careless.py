@@ -1,5 +1,7 @@
 """Tasks that leave their database connection as nobody should find it."""
 
+import time
+
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from django.contrib.auth.models import Group
@@ -97,3 +99,26 @@ def innocent(n: int) -> int:
     name = f"innocent {n}"
     Group.objects.get_or_create(name=name)
     return Group.objects.filter(name=name).count()
+
+
+@shared_task
+def deep_result(depth: int) -> object:
+    """Returns lists inside one another."""
+    found: list[object] = []
+    for _level in range(depth):
+        found = [found]
+    return found
+
+
+@shared_task
+def holds_rows(seconds: float) -> int:
+    """Holds rows of the scheduler locked for a while, as a transaction of an application may."""
+    from dispatcher.models import TaskRun
+    from scheduling.models import ScheduledTask
+
+    with transaction.atomic():
+        waiting = TaskRun.objects.waiting().select_for_update(skip_locked=True)
+        held = len(list(waiting.order_by("pk")[:5]))
+        held += len(list(ScheduledTask.objects.select_for_update(skip_locked=True)[:5]))
+        time.sleep(seconds)
+    return held
