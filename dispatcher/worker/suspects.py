@@ -134,7 +134,8 @@ def _drop(message: Any, run_id: UUID, consumer: Any) -> None:
 
 def _may_take(run_id: UUID, attempt: int) -> bool:
     others = Worker.objects.filter(taking=run_id).exclude(pk=_me())
-    run = TaskRun.objects.filter(pk=run_id, attempt__in={attempt, max(attempt, 1)})
+    same = {attempt} if attempt > 1 else {0, 1}
+    run = TaskRun.objects.filter(pk=run_id, attempt__in=same)
     try:
         with _main_process():
             free = run.exclude(status__in=ENDED).exclude(Exists(others))

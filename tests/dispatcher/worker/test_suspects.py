@@ -192,6 +192,14 @@ def test_a_suspects_message_is_noted_while_it_is_taken(said):
     assert (seen, note()) == ([run.pk], None)
 
 
+@pytest.mark.parametrize(("row", "said"), [(0, 1), (1, 0), (1, 1), (2, 2)])
+def test_a_message_of_the_same_attempt_is_taken(row, said):
+    """0 and 1 both mean the first."""
+    run, seen = make(attempt=row), []
+    strategy(seen)(Message(run, attempt=said, redelivered=True), None)
+    assert seen == [run.pk]
+
+
 def test_the_note_is_gone_when_the_message_is_refused():
     run, seen = make(), []
     with pytest.raises(InvalidTaskError):
