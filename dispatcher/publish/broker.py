@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from amqp.exceptions import AMQPError, ChannelError
 from celery.app import app_or_default
@@ -104,6 +105,29 @@ def ready(connection: Connection, queue: str) -> int:
     with connection.channel() as channel:  # of its own: a refusal closes it
         declared = channel.queue_declare(queue, passive=True)  # type: ignore[attr-defined]
         return int(declared.message_count)
+
+
+class Eviction(NamedTuple):
+    """Which keys a Redis drops when its memory is full, and when that is."""
+
+    policy: str
+    limit: int  # bytes; 0: none
+
+
+def eviction() -> Eviction | None:
+    """Asked of the Redis itself; None of another broker, and where it may not be asked."""
+    app = app_or_default()
+    if not pool.is_redis(app):
+        return None
+    try:
+        with pool.connection(app) as connection:
+            connection.ensure_connection(max_retries=1, timeout=3)
+            channel: Any = connection.default_channel
+            memory = channel.client.info("memory")  # CONFIG is refused by many a provider
+    except connection_errors() as error:
+        logger.info("The broker does not say what it evicts: %s", error)
+        return None
+    return Eviction(str(memory.get("maxmemory_policy", "")), int(memory.get("maxmemory", 0)))
 
 
 def connection_errors() -> tuple[type[Exception], ...]:

@@ -18,8 +18,14 @@ SUSPECT = "suspect"
 
 
 def takes_batches(producer: Producer) -> bool:
-    """True on Redis and Valkey, where one round trip carries many messages."""
+    """True for our connections to Redis and Valkey, where one round trip carries many messages."""
     return bool(getattr(producer, "supports_batch_publish", False))  # newer than the stubs
+
+
+def _is_redis(producer: Producer) -> bool:
+    """Whether priorities count from 0 down, whatever else its connection can do."""
+    connection: Any = producer.connection
+    return bool(connection.transport.driver_type == "redis")
 
 
 def send(
@@ -60,7 +66,7 @@ def _call_send_task(
         eta=eta,
         expires=None,
         queue=queue,
-        **options_of(run, content.task, takes_batches(producer)),
+        **options_of(run, content.task, _is_redis(producer)),
         retries=content.retries,
         headers=_headers(run) | content.tries,
         ignore_result=True,

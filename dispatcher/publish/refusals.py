@@ -20,7 +20,7 @@ def refuse_unsendable(run: TaskRun) -> bool:
     if run.took_workers >= WORKERS:
         _refuse_killer(run)
         return True
-    queue = registry.queue_problem(run.queue)
+    queue = registry.queue_problem(run.queue, run.task)
     problem = queue or registry.argument_problem(run.args, run.kwargs)
     if problem is not None:
         refuse(run, problem.sentence)

@@ -164,7 +164,7 @@ def start_runs(runs: list[TaskRun], now: datetime) -> list[TaskRun]:
 
 def _check_sendable(run: TaskRun) -> None:
     """A definition, or an ended run, may be older than a rule."""
-    if queue := registry.queue_problem(run.queue):
+    if queue := registry.queue_problem(run.queue, run.task):
         raise refusal("queue", queue.sentence, queue.code)
     _refuse_unsendable(run.args, run.kwargs)
 

@@ -11,7 +11,10 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import DEFAULT_DB_ALIAS, router
 
 from dispatcher.extras import missing
+from dispatcher.publish.pool import is_redis
 from dispatcher.worker import installation
+from dispatcher.worker.beat import QUEUE
+from scheduling import registry
 
 OURS = ("scheduling", "dispatcher")
 
@@ -36,6 +39,12 @@ NO_REDIS = Error(
     hint='Install it: pip install "minutehand[redis]".',
     id="dispatcher.E004",
 )
+NO_QUEUE_FOR_TICKS = Error(
+    f"Celery knows no queue “{QUEUE}” and makes none (task_create_missing_queues is False): beat "
+    "can send no tick, and no dispatcher can start.",
+    hint=f'Add kombu.Queue("{QUEUE}") to CELERY_TASK_QUEUES.',
+    id="dispatcher.E005",
+)
 AFTER_THE_ADMIN = Warning(
     "Minutehand stands behind django.contrib.admin, whose pages do not say when everything is "
     "paused.",
@@ -57,8 +66,10 @@ def _celery(app: Celery) -> Iterator[CheckMessage]:
     url = app.conf.broker_write_url
     if not url:
         yield NO_BROKER
-    elif str(url).startswith("redis") and missing("redis"):
+    elif is_redis(app) and missing("redis"):
         yield NO_REDIS
+    if registry.is_undeclared(QUEUE):
+        yield NO_QUEUE_FOR_TICKS
 
 
 def _elsewhere(app: Celery) -> CheckMessage:

@@ -11,7 +11,7 @@ from scheduling.registry.celery_tasks import (
     signature_of,
     task_names,
 )
-from scheduling.registry.queue_names import QueueProblem, queue_problem
+from scheduling.registry.queue_names import QueueProblem, is_undeclared, queue_problem
 from scheduling.registry.routing import RouteError, asked_queue, depends_on_arguments, queue_for
 from scheduling.registry.sendable import argument_problem, argument_problems, storable
 from scheduling.registry.task_options import own_expiry, own_options, own_queue
@@ -30,6 +30,7 @@ __all__ = [
     "describe",
     "is_known",
     "is_refused",
+    "is_undeclared",
     "own_expiry",
     "own_options",
     "own_queue",

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from celery.app import app_or_default
 from django.utils.translation import gettext as _
 
+from scheduling.registry.task_options import own_queue
+
 #: The dispatchers' own queue; what waits in it runs in a dispatcher.
 DISPATCHER = "dispatcher"
 
@@ -33,8 +35,9 @@ class QueueProblem(NamedTuple):
     sentence: str
 
 
-def queue_problem(name: str) -> QueueProblem | None:
-    """What is wrong with the name of a queue for runs; None where nothing is."""
+def queue_problem(name: str, task: str = "") -> QueueProblem | None:
+    """What is wrong with the name of a queue for runs; None where nothing is. `task`: the one that
+    is sent to it, which may bring the queue along."""
     if name != name.strip() or not name.isprintable():
         message = _("The name of a queue has no control characters, and no space at its ends.")
         return QueueProblem("malformed_queue", message)
@@ -47,7 +50,20 @@ def queue_problem(name: str) -> QueueProblem | None:
     if name in _keys() or name.startswith(_PREFIXES) or name.endswith(_SUFFIXES):
         message = _("The broker or Celery keeps the name “%(queue)s” for itself. Choose another.")
         return QueueProblem("reserved_queue", message % {"queue": name})
+    if name and is_undeclared(name) and own_queue(task, name) is None:
+        message = _(
+            "Celery knows no queue “%(queue)s”, and makes none (task_create_missing_queues). "
+            "Add it to task_queues, or choose another one."
+        )
+        return QueueProblem("undeclared_queue", message % {"queue": name})
     return None
+
+
+def is_undeclared(name: str) -> bool:
+    """Whether Celery knows no such queue, and is told by `task_create_missing_queues` to refuse
+    what it does not know."""
+    queues: Any = app_or_default().amqp.queues
+    return not (queues.create_missing or name in queues or name in queues.aliases)
 
 
 def _is_dispatchers(name: str) -> bool:

@@ -166,7 +166,7 @@ def _check_limits(row: "ScheduledTask") -> Found:
 def _check_queue(row: "ScheduledTask") -> Found:
     if not isinstance(row.queue, str) or not registry.storable(row.queue):
         return  # that was said of it
-    problem = registry.queue_problem(row.queue)
+    problem = registry.queue_problem(row.queue, str(row.task))
     if problem is not None:
         yield "queue", ValidationError(problem.sentence, code=problem.code)
 

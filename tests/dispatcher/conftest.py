@@ -48,15 +48,24 @@ def sent_messages(transactional_db: None) -> Iterator[Messages]:
 
 
 @pytest.fixture
-def broken_broker(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def broken_broker(transactional_db: None, broker_at: Callable[[str], None]) -> None:
     """A broker that refuses connections: a port of our own that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     scheme = os.environ["CELERY_BROKER_URL"].partition(":")[0]
-    monkeypatch.setenv("CELERY_BROKER_URL", f"{scheme}://127.0.0.1:{port}/")  # Celery reads it
-    _forget_connections()
-    yield
+    broker_at(f"{scheme}://127.0.0.1:{port}/")
+
+
+@pytest.fixture
+def broker_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Names another broker, until the end of the test."""
+
+    def name(url: str) -> None:
+        monkeypatch.setenv("CELERY_BROKER_URL", url)  # Celery reads it
+        _forget_connections()
+
+    yield name
     monkeypatch.undo()
     _forget_connections()
 

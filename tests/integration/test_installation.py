@@ -170,6 +170,7 @@ def test_times_that_the_user_set_are_those_of_our_connections_too() -> None:
     options = pool.connection(app).transport_options
 
     assert (options["socket_timeout"], options["global_keyprefix"]) == (60, "theirs")
+    assert not options["retry_on_timeout"]
     assert options["max_retries"] == 0
     assert pool.producers(app) is not app.producer_pool
     assert pool.producers(app) is pool.producers(app)

@@ -8,6 +8,7 @@ from celery import Celery
 from celery.app import app_or_default
 from celery.utils.imports import symbol_by_name
 
+from dispatcher.publish.pool import is_redis
 from dispatcher.recommended import CONSUMER, RECOMMENDATIONS, Recommendation
 from dispatcher.watch.doctor.finding import Finding
 from dispatcher.worker.installation import CHANGED_SETTINGS
@@ -26,8 +27,7 @@ def check_recommended(now: datetime) -> Iterator[Finding]:
 
 def missing(app: Celery) -> list[Recommendation]:
     """What is recommended for the project's broker and not as it is recommended."""
-    redis = str(app.conf.broker_url or "").startswith(("redis", "sentinel"))
-    wanted = [each for each in RECOMMENDATIONS if redis or not each.on_redis_only]
+    wanted = [each for each in RECOMMENDATIONS if is_redis(app) or not each.on_redis_only]
     return [each for each in wanted if not _is_taken(each, app.conf[each.name])]
 
 

@@ -84,7 +84,33 @@ def check_broker(now: datetime) -> Iterator[Finding]:
             f"{ready} messages wait in the queue “{QUEUE}”: the dispatcher is away, stuck or too "
             "slow. Look at its log; start another one.",
         )
+    yield from check_eviction(now)
     yield from check_gates(now)
+
+
+def check_eviction(now: datetime) -> Iterator[Finding]:
+    """A Redis that drops messages when it is full, instead of refusing them."""
+    found = broker.eviction()
+    if found is None or found.policy in ("", "noeviction"):
+        return
+    remedy = (
+        "Set maxmemory-policy to noeviction, and give the cache of the project a Redis of its own."
+    )
+    if found.policy.startswith("allkeys"):
+        when = "Its memory is limited" if found.limit else "As soon as its memory is limited"
+        lost = "any key is dropped when it is full, and with a queue all that waits in it"
+        yield Finding(
+            "broker_evicts",
+            f"The maxmemory-policy of the broker is {found.policy}. {when}: {lost}. {remedy}",
+            is_advice=not found.limit,
+        )
+    else:
+        yield Finding(
+            "broker_evicts",
+            f"The maxmemory-policy of the broker is {found.policy}: when its memory is full, keys "
+            f"with an expiry are dropped, also queues that are declared with one. {remedy}",
+            is_advice=True,
+        )
 
 
 def check_gates(now: datetime) -> Iterator[Finding]:

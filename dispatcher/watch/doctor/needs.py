@@ -28,10 +28,11 @@ def check_queues(now: datetime) -> Iterator[Finding]:
 
 def check_refused_queues(now: datetime) -> Iterator[Finding]:
     """Queues to which nothing can be sent: their runs wait, and the others go on."""
-    queues = sorted(used_queues())
-    problems = {queue: registry.queue_problem(queue) for queue in queues}
-    said = {queue: problem.sentence for queue, problem in problems.items() if problem}
-    said |= broker.refusals(queue for queue in queues if queue not in said)
+    said: dict[str, str] = {}
+    for queue, task in sorted(used_tasks()):
+        if problem := registry.queue_problem(queue, task):
+            said.setdefault(queue, problem.sentence)
+    said |= broker.refusals(sorted(used_queues() - said.keys()))
     for queue, text in said.items():
         yield Finding(
             "queue_refused",

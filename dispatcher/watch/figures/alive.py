@@ -9,7 +9,7 @@ from celery.app import app_or_default
 
 from dispatcher.models import Tick, Worker
 from dispatcher.publish.broker import connection_errors, ready_in
-from dispatcher.publish.pool import AT_ONCE, REDIS_TIMES
+from dispatcher.publish.pool import AT_ONCE, REDIS_TIMES, is_redis
 from dispatcher.watch.figures.limits import (
     TICK_LIMIT,
 )
@@ -64,7 +64,7 @@ def depths(queues: Collection[str]) -> list[Depth] | None:
 def _ask_broker(names: Iterable[str]) -> list[Depth] | None:
     app = app_or_default()
     options = {**(app.conf.broker_transport_options or {})} | AT_ONCE
-    if (app.conf.broker_url or "").startswith(("redis", "rediss", "valkey")):
+    if is_redis(app):
         options |= REDIS_TIMES | {"socket_timeout": 1, "socket_connect_timeout": 0.5}
     else:
         options |= {"read_timeout": 1, "write_timeout": 1}

@@ -127,6 +127,35 @@ def test_nine_is_first_on_every_broker(message_of, priority, on_redis, on_rabbit
     assert properties.get("priority") == (on_redis if redis else on_rabbitmq)
 
 
+def test_retries_of_the_redis_client_neither_turn_priorities_round_nor_end_batches(
+    sent_messages, monkeypatch
+):
+    """Those of the project's connections are its own affair; ours repeat nothing."""
+    app = app_or_default()
+    with app.connection_for_write() as connection:
+        redis = connection.transport.driver_type == "redis"
+    if not redis:
+        pytest.skip("options of the client of Redis")
+    options = app.conf.broker_transport_options | {"retry_on_timeout": True}
+    monkeypatch.setitem(app.conf, "broker_transport_options", options)
+    batches, send_together = [], publisher._send_together
+    monkeypatch.setattr(
+        publisher, "_send_together", lambda *a: batches.append(send_together(*a)) or batches[-1]
+    )
+    runs = [due_run(priority=9), due_run(priority=0, start_at=NOW + S)]
+    assert publisher.publish(runs, NOW) == 2
+    assert [m["properties"]["priority"] for m in sent_messages()] == [0, 9]
+    assert batches == [True]
+    assert app.connection_for_write().transport_options == options
+
+
+@pytest.mark.usefixtures("way")
+def test_nine_is_first_also_where_messages_go_one_by_one(message_of):
+    with app_or_default().connection_for_write() as connection:
+        redis = connection.transport.driver_type == "redis"
+    assert message_of(priority=9)["properties"]["priority"] == (0 if redis else 9)
+
+
 @pytest.mark.usefixtures("way")
 def test_it_goes_to_the_queue_of_its_run_and_else_to_the_default_one(sent_messages, other_queue):
     here, there, default = due_run(), due_run(queue=other_queue.name), due_run(queue="")

@@ -7,13 +7,16 @@ from datetime import timedelta
 import pytest
 from celery.app import app_or_default
 from django.core.exceptions import ValidationError
+from kombu import Queue
 
+from dispatcher import rerun
 from dispatcher.models import TaskRun
 from dispatcher.publish import broker, publisher
 from dispatcher.tick import tick
 from dispatcher.upkeep import rescue
 from dispatcher.watch.doctor import needs
 from scheduling.database import database_now
+from scheduling.models import ScheduledTask
 from tests.dispatcher.rows import OK, job
 from tests.integration.harness import empty_broker
 
@@ -140,6 +143,63 @@ def test_doctor_names_a_queue_that_is_refused(redis):
     codes = {f.code: f.sentence for f in needs.check_refused_queues(database_now())}
     assert set(codes) == {"queue_refused"}
     assert "taken" in codes["queue_refused"]
+
+
+# What Celery does not know ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def declared_only(connection, monkeypatch):
+    """`task_create_missing_queues` is False; `celery` and `dispatcher` are declared."""
+    queues = app_or_default().amqp.queues
+    for name in ("celery", "dispatcher"):
+        assert queues[name]
+    monkeypatch.setattr(queues, "create_missing", False)
+
+
+def test_a_queue_that_celery_does_not_know_ends_its_own_runs_only(declared_only, sent_messages):
+    bad, good = due_run("undeclared", 2), due_run("celery", 1)
+    assert tick().error == ""
+    bad.refresh_from_db()
+    assert (bad.status, bad.reason) == ("failed", "not_publishable")
+    assert "Celery knows no queue “undeclared”" in bad.reason_params["message"]
+    assert status(good) == "published"
+    assert [m["headers"]["run_id"] for m in sent_messages()] == [str(good.pk)]
+
+
+def test_it_is_refused_where_it_is_given(declared_only):
+    with pytest.raises(ValidationError) as refused:
+        job(queue="undeclared")
+    assert [e.code for e in refused.value.error_dict["queue"]] == ["undeclared_queue"]
+    with pytest.raises(ValidationError, match="task_create_missing_queues"):
+        rerun(due_run("undeclared", status="failed"))
+    job(queue="celery")
+
+
+def test_doctor_names_it(declared_only):
+    job("a", queue="celery")
+    ScheduledTask.objects.filter(pk=job("b").pk).update(queue="undeclared")
+    [finding] = needs.check_refused_queues(database_now())
+    assert finding.code == "queue_refused"
+    assert "'undeclared'" in finding.sentence and "task_queues" in finding.sentence
+
+
+def work():
+    """Is not called here."""
+
+
+# Celery would rather have routes; it takes the options all the same, and so do hosts.
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
+def test_a_queue_that_the_task_brings_along_need_not_be_known(declared_only, connection):
+    app, name = app_or_default(), "brought along"
+    task = app.task(name="shop.brings", queue=Queue(name, routing_key=name))(work)
+    try:
+        run = due_run(name, task=task.name)
+        assert tick().error == ""
+        assert (status(run), broker.ready_in(connection, name)) == ("published", 1)
+    finally:
+        app.tasks.pop(task.name)
+        connection.default_channel.queue_delete(name)
 
 
 # What is refused by name --------------------------------------------------------------------------

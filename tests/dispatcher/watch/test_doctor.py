@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+import redis
 from celery.app import app_or_default
 from django.core.management import call_command
 from django.db import connection
@@ -18,6 +19,7 @@ from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import pause_everything
 from tests.integration.harness import empty_broker
+from tests.servers import Valkey
 
 pytestmark = pytest.mark.django_db
 
@@ -140,6 +142,41 @@ def test_messages_for_the_dispatchers_pile_up():
 
 def test_the_broker_is_away(broken_broker):
     assert set(found()) == {"broker"}
+
+
+@pytest.fixture
+def own_redis(broker_at):
+    """A Redis of this test's own is the broker."""
+    server = Valkey().start()
+    broker_at(server.url)
+    with redis.Redis.from_url(server.url) as client:
+        yield client
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("policy", "limit", "said"),
+    [
+        ("noeviction", 0, {}),
+        ("noeviction", 10**9, {}),
+        ("allkeys-lru", 10**9, {"broker_evicts": False}),
+        ("allkeys-random", 10**9, {"broker_evicts": False}),
+        ("allkeys-lru", 0, {"broker_evicts": True}),
+        ("volatile-lru", 10**9, {"broker_evicts": True}),
+    ],
+)
+def test_a_redis_that_drops_messages_when_it_is_full(own_redis, policy, limit, said):
+    own_redis.config_set("maxmemory", limit)
+    own_redis.config_set("maxmemory-policy", policy)
+    findings = examine()
+    assert {f.code: f.is_advice for f in findings} == said
+    assert all(policy in f.sentence and "to noeviction" in f.sentence for f in findings)
+
+
+def test_a_redis_that_may_not_be_asked_is_not_suspected(own_redis):
+    own_redis.config_set("maxmemory-policy", "allkeys-lru")
+    own_redis.execute_command("ACL", "SETUSER", "default", "-info")
+    assert found() == {}
 
 
 def test_the_clock_of_a_worker_is_off():

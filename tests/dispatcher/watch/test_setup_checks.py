@@ -72,6 +72,16 @@ def test_a_redis_without_its_client(monkeypatch: pytest.MonkeyPatch, other_app: 
     assert found() == ["dispatcher.E004"]
 
 
+@pytest.mark.parametrize(
+    "url", ["rediss://localhost:1/0", "sentinel://localhost:1", ["redis://a:1/0", "redis://b:1/0"]]
+)
+def test_a_redis_is_known_by_its_transport(url: Any, other_app: Celery) -> None:
+    dispatcher.install(other_app)
+    other_app.conf.broker_url = url
+
+    assert {each.name for each in installed.missing(other_app)} == {r.name for r in RECOMMENDATIONS}
+
+
 @pytest.mark.parametrize("method", ["db_for_read", "db_for_write"])
 def test_a_router_that_sends_our_tables_elsewhere(
     method: str, monkeypatch: pytest.MonkeyPatch
@@ -82,6 +92,15 @@ def test_a_router_that_sends_our_tables_elsewhere(
     setattr(Router, method, lambda self, model, **hints: "replica")
     monkeypatch.setattr(router, "routers", [Router()])
     assert found() == ["dispatcher.E003"]
+
+
+def test_no_queue_for_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = project_app.amqp.queues
+    monkeypatch.setattr(queues, "create_missing", False)
+    monkeypatch.setitem(queues, "dispatcher", queues["celery"])
+    assert found() == []
+    monkeypatch.delitem(queues, "dispatcher")
+    assert found() == ["dispatcher.E005"]
 
 
 def test_apps_behind_the_admin(monkeypatch: pytest.MonkeyPatch) -> None:
