@@ -4,7 +4,8 @@ import logging
 from typing import Any
 
 from celery import shared_task
-from celery.app import app_or_default
+
+from scheduling.celery_app import installed
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,8 @@ def tick_soon(**signal: Any) -> None:
     from dispatcher.publish import in_process, pool
     from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT
 
-    app = app_or_default()
-    if in_process.is_held_back() or app.conf.task_always_eager:
+    app = installed()
+    if app is None or in_process.is_held_back() or app.conf.task_always_eager:
         return
     try:
         with pool.producers(app).acquire(block=True, timeout=POOL_TIMEOUT) as producer:

@@ -186,6 +186,25 @@ class Valkey(Server):
         ]
 
 
+class Sentinel(Valkey):
+    """A sentinel that watches one Valkey under the name `mymaster`."""
+
+    def __init__(self, master: Valkey) -> None:
+        super().__init__()
+        self.configuration = self.directory / "sentinel.conf"
+        self.configuration.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
+            f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+        )
+
+    @property
+    def url(self) -> str:
+        return f"sentinel://127.0.0.1:{self.port}/0"
+
+    def _command(self) -> list[str]:
+        return [super()._command()[0], str(self.configuration), "--sentinel"]
+
+
 class Postgres(Server):
     """A PostgreSQL cluster with the superuser `postgres` and no password.
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from amqp.exceptions import AMQPError, ChannelError
-from celery.app import app_or_default
 from kombu import Connection
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError  # type: ignore[attr-defined]  # newer than the stubs
 
 from dispatcher.publish import pool
+from scheduling.celery_app import celery_app
 
 try:
     from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -54,7 +54,7 @@ def _is_wrong_type(error: BaseException | None) -> bool:
 
 def messages_ready(queue: str) -> int | None:
     """How many messages wait in the queue; 0 where it does not exist, None without a broker."""
-    app = app_or_default()
+    app = celery_app()
     name = queue or app.conf.task_default_queue
     try:
         with pool.connection(app) as connection:
@@ -69,7 +69,7 @@ def refusals(queues: Iterable[str]) -> dict[str, str]:
     """The refusals of the broker, by queue, in its own words; empty without a broker."""
     said: dict[str, str] = {}
     try:
-        with pool.connection(app_or_default()) as connection:
+        with pool.connection(celery_app()) as connection:
             connection.ensure_connection(max_retries=1, timeout=3)
             for queue in queues:
                 if error := _refusal(connection, queue):
@@ -116,7 +116,7 @@ class Eviction(NamedTuple):
 
 def eviction() -> Eviction | None:
     """Asked of the Redis itself; None of another broker, and where it may not be asked."""
-    app = app_or_default()
+    app = celery_app()
     if not pool.is_redis(app):
         return None
     try:
@@ -131,5 +131,5 @@ def eviction() -> Eviction | None:
 
 
 def connection_errors() -> tuple[type[Exception], ...]:
-    app = app_or_default()
+    app = celery_app()
     return (*BROKER_ERRORS, *app.connection_for_write().connection_errors)

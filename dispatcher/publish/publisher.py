@@ -13,7 +13,6 @@ from uuid import UUID
 
 from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
-from celery.app import app_or_default
 from django.db import OperationalError, transaction
 from kombu import Producer
 
@@ -22,6 +21,7 @@ from dispatcher.models.times import HORIZON, PUBLISH_LEASE
 from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.publish import groups, in_process, messages, pool, refusals
 from dispatcher.publish.broker import BROKER_ERRORS, POOL_TIMEOUT, is_of_one_queue
+from scheduling.celery_app import celery_app, installed
 from scheduling.database import (
     INTERRUPTIONS,
     blames_row,
@@ -39,6 +39,15 @@ logger = logging.getLogger(__name__)
 SENT_AT_ONCE = 500
 
 
+#: Why nothing is sent from a process in which nobody called `install`: Celery's current app may be
+#: another one, with another broker, and what is sent there counts as published.
+NO_APP = (
+    "This process has no Celery app with dispatcher.install(app), and sends nothing: its runs wait "
+    "in the database for the next tick of one that has. Import the app in the __init__.py of the "
+    "project."
+)
+
+
 class BrokerAway(Exception):
     """The broker did not take the messages; the runs stay due and are published again."""
 
@@ -47,17 +56,20 @@ def publish(runs: Sequence[TaskRun], now: datetime, distance: timedelta | None =
     """Send runs that the caller has leased, mark them, and return how many.
 
     Runs that start beyond the horizon are left alone. `distance`: when rescue looks again (None:
-    30 s after the start). Raises `BrokerAway` at the first error of the broker: the rest of the
-    batch is not tried, and every run not marked is due again when its lease ends.
+    30 s after the start). Raises `BrokerAway` at the first error of the broker, and where this
+    process has no app to send with: the rest of the batch is not tried, and every run not marked is
+    due again when its lease ends.
 
     Under `task_always_eager` they run here instead; under Django's test runner they stay planned.
     """
     due = [run for run in runs if run.publish_at is not None and run.start_at <= now + HORIZON]
     due.sort(key=lambda run: run.start_at)
-    if app_or_default().conf.task_always_eager:
-        return in_process.execute(app_or_default(), due, now)
+    if celery_app().conf.task_always_eager:
+        return in_process.execute(celery_app(), due, now)
     if in_process.is_held_back():
         return 0
+    if installed() is None:
+        raise BrokerAway(NO_APP)
     batches = (due[start : start + SENT_AT_ONCE] for start in range(0, len(due), SENT_AT_ONCE))
     return sum(_publish_batch(batch, now, distance) for batch in batches)
 
@@ -90,7 +102,7 @@ def _publish_batch(runs: list[TaskRun], now: datetime, distance: timedelta | Non
     sent: list[TaskRun] = []
     runs = [run for run in runs if not refusals.refuse_unsendable(run)]
     try:
-        _send_again_if_stale(app_or_default(), runs, now, sent)
+        _send_again_if_stale(celery_app(), runs, now, sent)
     except BROKER_ERRORS as error:
         _mark(sent, distance)
         raise BrokerAway(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from celery.app import app_or_default
 from kombu import Connection
 from redis import Redis
 
 from dispatcher.publish.broker import ready_in
+from scheduling.celery_app import celery_app
 
 #: Messages read at once.
 READ_AT_ONCE = 500
@@ -21,7 +21,7 @@ def withdraw(run_id: UUID, queue: str) -> int:
 
     The others keep their order; on RabbitMQ they cannot be taken by workers meanwhile.
     """
-    app = app_or_default()
+    app = celery_app()
     name = queue or app.conf.task_default_queue
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, timeout=3)

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
-from celery.app import app_or_default
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import DEFAULT_DB_ALIAS, router
 
 from dispatcher.extras import missing
-from dispatcher.publish.pool import is_redis
+from dispatcher.publish.pool import is_redis, is_sentinel
 from dispatcher.worker import installation
 from dispatcher.worker.beat import QUEUE
 from scheduling import registry
+from scheduling.celery_app import celery_app
 
 OURS = ("scheduling", "dispatcher")
 
@@ -24,7 +24,8 @@ NO_TIME_ZONES = Error(
     id="dispatcher.E002",
 )
 NOT_INSTALLED = Warning(
-    "This process has a Celery app without the gate: what it runs is neither claimed nor recorded.",
+    "This process has no Celery app with the gate: runs that are saved here wait for the next "
+    "tick, and what a worker executes in it is neither claimed nor recorded.",
     hint="Call dispatcher.install(app) where the app is made, and import that module in the "
     "__init__.py of your project, so that every process has it.",
     id="dispatcher.W001",
@@ -38,6 +39,13 @@ NO_REDIS = Error(
     "The broker is a Redis, and its client is not installed.",
     hint='Install it: pip install "minutehand[redis]".',
     id="dispatcher.E004",
+)
+NO_MASTER = Error(
+    "The broker is asked for from a Redis Sentinel, and nobody says of which master: no process "
+    "can connect.",
+    hint="Name it, beside the options that are there: "
+    'CELERY_BROKER_TRANSPORT_OPTIONS |= {"master_name": "mymaster"}.',
+    id="dispatcher.E006",
 )
 NO_QUEUE_FOR_TICKS = Error(
     f"Celery knows no queue “{QUEUE}” and makes none (task_create_missing_queues is False): beat "
@@ -57,27 +65,31 @@ AFTER_THE_ADMIN = Warning(
 def check_project(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check all of the setup that needs no database to be seen."""
     problems = [] if settings.USE_TZ else [NO_TIME_ZONES]
-    return [*problems, *_celery(app_or_default()), *_order(), *_databases()]
+    return [*problems, *_celery(celery_app()), *_order(), *_databases()]
 
 
 def _celery(app: Celery) -> Iterator[CheckMessage]:
-    if app not in installation.INSTALLED:
-        yield _elsewhere(app) if installation.INSTALLED else NOT_INSTALLED
+    if not installation.INSTALLED:
+        yield NOT_INSTALLED
+    elif len(installation.INSTALLED) > 1:
+        yield _several(app)
     url = app.conf.broker_write_url
     if not url:
         yield NO_BROKER
     elif is_redis(app) and missing("redis"):
         yield NO_REDIS
+    elif is_sentinel(app) and not (app.conf.broker_transport_options or {}).get("master_name"):
+        yield NO_MASTER
     if registry.is_undeclared(QUEUE):
         yield NO_QUEUE_FOR_TICKS
 
 
-def _elsewhere(app: Celery) -> CheckMessage:
-    names = ", ".join(sorted(repr(other.main) for other in installation.INSTALLED))
+def _several(app: Celery) -> CheckMessage:
+    names = ", ".join(sorted(repr(each.main) for each in installation.INSTALLED))
     return Warning(
-        f"dispatcher.install was called for the Celery app {names}, but {app.main!r} is the one "
-        "that this process sends messages with.",
-        hint="Install it on that one, or make only one app.",
+        f"dispatcher.install was called for the Celery apps {names}: runs are sent with "
+        f"{app.main!r}, the first, and to its broker only.",
+        hint="Call it for the one whose workers execute scheduled tasks.",
         id="dispatcher.W002",
     )
 

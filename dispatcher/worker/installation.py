@@ -16,6 +16,7 @@ from celery.utils.imports import symbol_by_name
 
 from dispatcher.worker import beat
 from dispatcher.worker.beat import QUEUE
+from scheduling import celery_app
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ INSTALLED: "WeakSet[Celery]" = WeakSet()
 def install(app: Celery) -> None:
     """Put the gate around every task of `app`, now or when its configuration is read."""
     INSTALLED.add(app)
+    celery_app.use(app)
     if app.configured:  # type: ignore[attr-defined]  # missing in the stubs
         _configure(app)
     else:

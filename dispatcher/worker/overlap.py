@@ -7,13 +7,13 @@ import logging
 from datetime import timedelta
 from uuid import UUID
 
-from celery.app import app_or_default
 from django.db import IntegrityError
 
 from dispatcher.models import Status, TaskRun, Trigger
 from dispatcher.models.claim import Claim
 from dispatcher.publish import broker, pool, publisher
 from dispatcher.signals import announce
+from scheduling.celery_app import installed
 from scheduling.database import TRIES, database_now, savepoint
 from scheduling.database.after_commit import after_commit
 from scheduling.models import ScheduledTask
@@ -104,17 +104,23 @@ def _claim_again(claim: Claim) -> bool:
 def terminate(run: TaskRun) -> None:
     """Ask the worker to end the process of a run. A worker that cannot be asked is only logged:
     the row says what holds."""
-    app = app_or_default()
+    app = installed()
+    if app is None:
+        return _not_terminated(run, publisher.NO_APP)
     try:
         with pool.connection(app) as connection:  # one that does not try again for ever
             app.control.revoke(run.message_id, terminate=True, connection=connection)
     except broker.BROKER_ERRORS as error:
-        logger.warning(
-            "Run %s is cancelled, but its process could not be ended: %s",
-            run.pk,
-            error,
-            extra={"action": "terminate_failed", "run": str(run.pk)},
-        )
+        _not_terminated(run, error)
+
+
+def _not_terminated(run: TaskRun, why: object) -> None:
+    logger.warning(
+        "Run %s is cancelled, but its process could not be ended: %s",
+        run.pk,
+        why,
+        extra={"action": "terminate_failed", "run": str(run.pk)},
+    )
 
 
 def wake(scheduled_task_id: int | None) -> None:

@@ -9,10 +9,11 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
-from celery.app import app_or_default
 from celery.app.trace import task_has_custom
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
+
+from scheduling.celery_app import celery_app
 
 #: Celery's built-ins and the dispatcher's own tasks: to schedule one is always a mistake.
 REFUSED_PREFIXES = ("celery.", "dispatcher.")
@@ -28,7 +29,7 @@ class TaskInfo:
 
 
 def _app() -> Celery:
-    app = app_or_default()
+    app = celery_app()
     import_tasks(app)
     return app
 

@@ -6,9 +6,9 @@ delayed delivery) and the AMQP 0-9-1 specification, where a name is at most 255 
 
 from typing import Any, NamedTuple
 
-from celery.app import app_or_default
 from django.utils.translation import gettext as _
 
+from scheduling.celery_app import celery_app
 from scheduling.registry.task_options import own_queue
 
 #: The dispatchers' own queue; what waits in it runs in a dispatcher.
@@ -62,14 +62,14 @@ def queue_problem(name: str, task: str = "") -> QueueProblem | None:
 def is_undeclared(name: str) -> bool:
     """Whether Celery knows no such queue, and is told by `task_create_missing_queues` to refuse
     what it does not know."""
-    queues: Any = app_or_default().amqp.queues
+    queues: Any = celery_app().amqp.queues
     return not (queues.create_missing or name in queues or name in queues.aliases)
 
 
 def _is_dispatchers(name: str) -> bool:
     """Also by a suffix: on Redis each priority is a list of its own, `queue`, separator, number."""
     if name == DISPATCHER:
-        return bool(app_or_default().conf.task_default_queue != DISPATCHER)
+        return bool(celery_app().conf.task_default_queue != DISPATCHER)
     separator = str(_transport_options().get("sep") or "")
     return bool(separator) and name.startswith(DISPATCHER + separator)
 
@@ -80,4 +80,4 @@ def _keys() -> set[str]:
 
 
 def _transport_options() -> dict[str, Any]:
-    return app_or_default().conf.broker_transport_options or {}
+    return celery_app().conf.broker_transport_options or {}

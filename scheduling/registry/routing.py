@@ -9,10 +9,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from celery.app import app_or_default
 from celery.app.routes import MapRoute
 from celery.exceptions import SoftTimeLimitExceeded
 
+from scheduling.celery_app import celery_app
 from scheduling.registry.task_options import own_options
 
 logger = logging.getLogger(__name__)
@@ -32,14 +32,14 @@ def queue_for(name: str, args: Sequence[Any] = (), kwargs: Named = None) -> str:
         return asked_queue(name, args, kwargs)
     except RouteError as error:
         logger.error("%s", error, exc_info=error, extra={"action": "route_failed"})
-        return str(app_or_default().conf.task_default_queue)
+        return str(celery_app().conf.task_default_queue)
 
 
 def asked_queue(
     name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
 ) -> str:
     """The queue as `queue_for` gives it; `RouteError` where the routing fails."""
-    app = app_or_default()
+    app = celery_app()
     own = own_options(name)  # as in Celery, a task's own queue comes before the routes
     route = GuardedRouter(app.amqp.router).route(own, name, args, kwargs, app.tasks.get(name))
     queue = route.get("queue")
@@ -48,7 +48,7 @@ def asked_queue(
 
 def depends_on_arguments() -> bool:
     """Whether the host routes by functions of its own, which may look at arguments."""
-    router: Any = app_or_default().amqp.router
+    router: Any = celery_app().amqp.router
     return any(not isinstance(route, MapRoute) for route in router.routes)
 
 

@@ -11,11 +11,11 @@ from numbers import Real
 from typing import Any
 
 from celery import Celery
-from celery.app import app_or_default
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.time import maybe_make_aware
 from kombu import Queue
 
+from scheduling.celery_app import celery_app
 from scheduling.registry import celery_tasks
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def own_options(name: str) -> dict[str, Any]:
 
     Also what Celery's settings say for all tasks (`task_default_priority`, `task_time_limit`).
     """
-    app = app_or_default()
+    app = celery_app()
     _imported(app)
     task = app.tasks.get(name)
     if task is None:
@@ -76,7 +76,7 @@ def own_expiry(name: str, moment: datetime) -> datetime | None:
         if isinstance(expires, str):
             expires = datetime.fromisoformat(expires)
         if isinstance(expires, datetime):
-            aware: datetime = maybe_make_aware(expires, app_or_default().timezone)
+            aware: datetime = maybe_make_aware(expires, celery_app().timezone)
             return aware
         if isinstance(expires, Real):
             expires = timedelta(seconds=float(expires))

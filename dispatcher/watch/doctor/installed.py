@@ -5,18 +5,18 @@ from datetime import datetime
 from typing import Any
 
 from celery import Celery
-from celery.app import app_or_default
 from celery.utils.imports import symbol_by_name
 
 from dispatcher.publish.pool import is_redis
 from dispatcher.recommended import CONSUMER, RECOMMENDATIONS, Recommendation
 from dispatcher.watch.doctor.finding import Finding
 from dispatcher.worker.installation import CHANGED_SETTINGS
+from scheduling.celery_app import celery_app
 
 
 def check_recommended(now: datetime) -> Iterator[Finding]:
     """An advice for each setting that is neither taken nor set to something of the project's."""
-    for each in missing(app_or_default()):
+    for each in missing(celery_app()):
         yield Finding(
             f"not_set_{each.name}",
             f"CELERY_{each.name.upper()} is not {each.value!r}. Without it "
@@ -50,10 +50,10 @@ def _survives(consumer: Any) -> bool:
 
 def report(app: Celery | None = None) -> Iterator[str]:
     """The lines of `doctor --install`: old → new → why, then what is recommended."""
-    app = app or app_or_default()
+    app = app or celery_app()
     str(app.conf.broker_url)  # read the configuration: `install` waits for that
     if app not in CHANGED_SETTINGS:
-        yield f"dispatcher.install was not called for the Celery app {app.main!r} of this process."
+        yield f"dispatcher.install was not called in this process: its Celery app is {app.main!r}."
         return
     yield f"Changed in the Celery app {app.main!r} by dispatcher.install:"
     for change in CHANGED_SETTINGS[app]:

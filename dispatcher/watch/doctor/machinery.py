@@ -7,15 +7,16 @@ import socket
 from collections.abc import Iterator
 from datetime import datetime
 
-from celery.app import app_or_default
 from django.db.models import Q
 
 from dispatcher.models import Tick, Worker
 from dispatcher.publish import broker
+from dispatcher.publish.publisher import NO_APP
 from dispatcher.watch.doctor.finding import Finding, listed
 from dispatcher.watch.doctor.needs import used_queues
 from dispatcher.watch.figures import TICK_LIMIT, last_tick
 from dispatcher.worker.beat import QUEUE
+from scheduling.celery_app import celery_app, installed
 from scheduling.database import clock_offset
 
 #: How far a clock may be off before it is worth a word (seconds).
@@ -74,6 +75,9 @@ def check_rescue(now: datetime) -> Iterator[Finding]:
 
 
 def check_broker(now: datetime) -> Iterator[Finding]:
+    if installed() is None:
+        yield Finding("no_app", NO_APP)
+        return
     ready = broker.messages_ready(QUEUE)
     if ready is None:
         yield Finding("broker", "The broker does not answer. Runs wait in the database meanwhile.")
@@ -140,7 +144,7 @@ def check_gates(now: datetime) -> Iterator[Finding]:
 def _silent_workers(now: datetime) -> dict[str, set[str]]:
     """Workers unknown here, by name, with the queues of ticks and schedules they consume."""
     try:
-        answers = app_or_default().control.inspect(timeout=ANSWER_SECONDS).active_queues() or {}
+        answers = celery_app().control.inspect(timeout=ANSWER_SECONDS).active_queues() or {}
     except broker.connection_errors():
         return {}  # it did answer a moment ago
     known = set(Worker.objects.alive(now).values_list("hostname", flat=True))

@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from celery.app import app_or_default
-
 from dispatcher.models import Tick, Worker
 from dispatcher.publish.broker import connection_errors, ready_in
 from dispatcher.publish.pool import AT_ONCE, REDIS_TIMES, is_redis
@@ -14,6 +12,7 @@ from dispatcher.watch.figures.limits import (
     TICK_LIMIT,
 )
 from dispatcher.worker.beat import QUEUE
+from scheduling.celery_app import celery_app
 
 
 def last_tick() -> Tick | None:
@@ -62,7 +61,7 @@ def depths(queues: Collection[str]) -> list[Depth] | None:
 
 
 def _ask_broker(names: Iterable[str]) -> list[Depth] | None:
-    app = app_or_default()
+    app = celery_app()
     options = {**(app.conf.broker_transport_options or {})} | AT_ONCE
     if is_redis(app):
         options |= REDIS_TIMES | {"socket_timeout": 1, "socket_connect_timeout": 0.5}

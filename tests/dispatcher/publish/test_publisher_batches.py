@@ -11,7 +11,10 @@ from kombu.exceptions import OperationalError
 
 from dispatcher.models import TaskRun
 from dispatcher.models.verbs import TaskRunQuerySet
-from dispatcher.publish import messages, publisher
+from dispatcher.publish import broker, messages, publisher
+from dispatcher.tasks import tick_soon
+from dispatcher.worker import overlap
+from scheduling import celery_app
 from scheduling.database import database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -179,6 +182,24 @@ def test_a_caller_whose_work_is_done_is_only_told_by_the_log(broken_broker, capl
         "broker_away"
     ]
     assert marked() == []
+
+
+def test_a_process_that_has_not_called_install_sends_nothing_anywhere(
+    sent_messages, monkeypatch, caplog
+):
+    """Its current app may be another one, with another broker."""
+    runs = due_runs(2)
+    monkeypatch.setattr(celery_app, "_ours", None)
+    with pytest.raises(publisher.BrokerAway, match=r"dispatcher.install\(app\)"):
+        publisher.publish(runs, database_now())
+    assert publisher.publish_or_leave(runs, database_now()) == 0
+    assert "__init__.py" in caplog.text
+    overlap.terminate(runs[0])
+    assert "could not be ended: This process has no Celery app" in caplog.text
+    ticks = broker.messages_ready("dispatcher")
+    tick_soon()
+    assert broker.messages_ready("dispatcher") == ticks
+    assert (sent_messages(), marked()) == ([], [])
 
 
 # What is sent, and what is left -------------------------------------------------------------------

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from dispatcher.models import Failing, TaskRun, Tick, Worker
 from dispatcher.watch.doctor import examine, machinery
+from scheduling import celery_app
 from scheduling.database import database_now
 from scheduling.models import ScheduledTask
 from scheduling.stop import pause_everything
@@ -138,6 +139,11 @@ def test_messages_for_the_dispatchers_pile_up():
         assert "11 messages wait" in found()["dispatcher_backlog"]
     finally:
         empty_broker(os.environ["CELERY_BROKER_URL"])
+
+
+def test_this_process_has_no_app(monkeypatch):
+    monkeypatch.setattr(celery_app, "_ours", None)
+    assert set(found()) == {"no_app"}
 
 
 def test_the_broker_is_away(broken_broker):

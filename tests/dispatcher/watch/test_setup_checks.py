@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.app import app_or_default
 from django.apps import apps
 from django.core.checks import run_checks
 from django.core.management import call_command
@@ -18,16 +19,24 @@ from dispatcher.watch import setup_checks
 from dispatcher.watch.doctor import installed
 from dispatcher.worker import installation
 from project.celery import app as project_app
+from scheduling import celery_app
+
+
+@pytest.fixture(autouse=True)
+def _no_apps_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They linger until Python collects them."""
+    monkeypatch.setattr(installation, "INSTALLED", {project_app})
 
 
 @pytest.fixture
 def other_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
-    """Another Celery app that this process sends messages with."""
+    """The Celery app of this process, in which nothing is installed yet."""
     monkeypatch.delenv("CELERY_BROKER_URL")
     app = Celery("other", set_as_current=False)
     app.conf.broker_url = "redis://localhost:1/0"
-    monkeypatch.setattr(setup_checks, "app_or_default", lambda: app)
-    monkeypatch.setattr(installed, "app_or_default", lambda: app)
+    monkeypatch.setattr(celery_app, "_ours", None)
+    monkeypatch.setattr(installation, "INSTALLED", set())
+    app.set_current()
     yield app
     project_app.set_current()
     project_app.set_default()
@@ -49,15 +58,25 @@ def test_times_without_zones(settings: Any) -> None:
     assert found() == ["dispatcher.E002"]
 
 
-def test_a_process_without_install(other_app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "INSTALLED", set())
+def test_a_process_without_install(other_app: Celery) -> None:
     assert found() == ["dispatcher.W001"]
 
 
-def test_install_on_another_app(other_app: Celery) -> None:
-    assert found() == ["dispatcher.W002"]
+def test_install_on_two_apps(other_app: Celery) -> None:
     dispatcher.install(other_app)
     assert found() == []
+    another = Celery("another", set_as_current=False)
+    dispatcher.install(another)
+    (said,) = setup_checks.check_project()
+    assert (said.id, celery_app.celery_app()) == ("dispatcher.W002", other_app)
+    assert "'another', 'other': runs are sent with 'other', the first" in said.msg
+
+
+def test_the_app_is_the_one_with_install_whatever_was_made_last(other_app: Celery) -> None:
+    dispatcher.install(other_app)
+    last = Celery("last")
+    assert app_or_default() is last
+    assert celery_app.celery_app() is other_app
 
 
 def test_celerys_default_broker(other_app: Celery) -> None:
@@ -80,6 +99,14 @@ def test_a_redis_is_known_by_its_transport(url: Any, other_app: Celery) -> None:
     other_app.conf.broker_url = url
 
     assert {each.name for each in installed.missing(other_app)} == {r.name for r in RECOMMENDATIONS}
+
+
+def test_a_sentinel_without_the_name_of_its_master(other_app: Celery) -> None:
+    dispatcher.install(other_app)
+    other_app.conf.broker_url = "sentinel://localhost:1;sentinel://localhost:2"
+    assert found() == ["dispatcher.E006"]
+    other_app.conf.broker_transport_options = {"master_name": "mymaster"}
+    assert found() == []
 
 
 @pytest.mark.parametrize("method", ["db_for_read", "db_for_write"])
@@ -137,7 +164,8 @@ def test_doctor_names_what_is_recommended_and_what_happens_without(other_app: Ce
 
 
 def test_doctor_without_install_says_so(other_app: Celery) -> None:
-    assert "dispatcher.install was not called for the Celery app 'other'" in lines()
+    said = "dispatcher.install was not called in this process: its Celery app is 'other'."
+    assert said in lines()
 
 
 @pytest.mark.parametrize("each", RECOMMENDATIONS, ids=lambda each: each.name)
