@@ -233,11 +233,11 @@ class Postgres(Server):
         return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
 
     def answers(self) -> bool:
-        import psycopg
+        from tests.postgres_errors import driver
 
         try:
-            psycopg.connect(self.url, connect_timeout=2).close()
-        except psycopg.OperationalError:
+            driver.connect(self.url, connect_timeout=2).close()
+        except driver.OperationalError:
             return False
         return True
 

@@ -3,7 +3,6 @@
 import contextlib
 from datetime import timedelta
 
-import psycopg
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.core.exceptions import ValidationError
@@ -18,6 +17,7 @@ from scheduling import registry
 from scheduling.database import blames_row, database_now
 from scheduling.models import ScheduledTask
 from tests.dispatcher.rows import OK, job
+from tests.postgres_errors import server_error
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,7 +29,7 @@ def told(kind, cause):
 
 
 def postgresql(sqlstate, kind=OperationalError):
-    return told(kind, psycopg.errors.lookup(sqlstate)("the server's words"))
+    return told(kind, server_error(sqlstate))
 
 
 ENVIRONMENT = {

@@ -2,11 +2,11 @@
 
 import logging
 
-import psycopg
 import pytest
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from scheduling.database import is_contention, is_outage, locking, retry_contention
+from tests.postgres_errors import driver, server_error
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +19,7 @@ def told(cause):
 
 
 def postgresql(sqlstate):
-    return told(psycopg.errors.lookup(sqlstate)("the server's words"))
+    return told(server_error(sqlstate))
 
 
 CONTENTION = {
@@ -39,7 +39,7 @@ OUTAGE = {
     "a shutdown": postgresql("57P01"),
     "a server that starts": postgresql("57P03"),
     "a disk that fails": postgresql("58030"),
-    "no word of the server": told(psycopg.OperationalError("the connection is closed")),
+    "no word of the server": told(driver.OperationalError("the connection is closed")),
     "a closed connection of MySQL": InterfaceError(0, ""),
     "no server of MySQL": OperationalError(2003, "Can't connect to MySQL server"),
     "a lost connection of MySQL": OperationalError(2013, "Lost connection to server"),
