@@ -190,11 +190,23 @@ def _after_fork() -> None:
     """No connection crosses a fork: the child forgets it without a word to the server."""
     global _pool
     _pool = _Pool()
+    if _in_worker:
+        _forget_pools()
     for ours in list(_everyone):
         raw, ours.connection = ours.connection, None
         if raw is not None:
             _foreign.append(raw)
             _sever(raw)
+
+
+def _forget_pools() -> None:
+    """Nor does a pool of the project's (`OPTIONS["pool"]`). Celery closes in each child the one
+    that it finds, and with it the sessions of the parent: whoever asks the database there next
+    waits half a minute for a connection, the heart too if it calls code of the project's."""
+    for connection in connections.all():
+        pools = getattr(connection, "_connection_pools", {})  # of the backend, by alias
+        _foreign.extend(pools.values())
+        pools.clear()
 
 
 def _sever(raw: Any) -> None:
