@@ -73,7 +73,7 @@ def insert(runs: Sequence[TaskRun]) -> None:
     """Insert them all, or raise as `bulk_create` does."""
     if not runs:
         return  # an empty COPY is a round trip all the same
-    if not hasattr(connection.Database, "Copy"):  # only psycopg 3 has it
+    if not hasattr(getattr(connection, "Database", None), "Copy"):  # only psycopg 3 has it
         TaskRun.objects.bulk_create(runs, batch_size=1000)
         return
     fields = TaskRun._meta.concrete_fields
