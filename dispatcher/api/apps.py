@@ -9,3 +9,8 @@ class ApiConfig(AppConfig):
     label = "scheduling_api"
     verbose_name = _("API")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from scheduling.database.routing import read_where_written
+
+        read_where_written(self.label)
