@@ -169,7 +169,17 @@ def _broken_off(request: Any, error: BaseException | None) -> None:
             _end(request, record.fail, End(Status.LOST, reason="exited"))
     else:
         trace = "".join(traceback.format_exception(error))
-        _end(request, record.fail, _failure(error, trace))
+        _end(request, record.fail, _limit_of_greenlet(request, error) or _failure(error, trace))
+
+
+def _limit_of_greenlet(request: Any, error: BaseException) -> End | None:
+    """The hard limit under gevent, which raises it in the task; Celery takes any such error for it,
+    too."""
+    hard = (getattr(request, "timelimit", None) or [None])[0]
+    if hard is None or type(error).__module__ != "gevent.timeout":
+        return None
+    params = {"soft": False, "seconds": hard}
+    return End(Status.FAILED, reason="time_limit", reason_params=params)
 
 
 def _ends_process(error: BaseException) -> bool:

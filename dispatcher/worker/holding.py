@@ -9,8 +9,7 @@ start. A message too much costs one query: the gate lets only one of them start 
 import logging
 import weakref
 from collections.abc import Collection
-from datetime import datetime
-from itertools import islice
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +42,9 @@ SENT_AGAIN_AT_ONCE = 500
 #: Requests of runs, as long as Celery keeps them.
 _received: "weakref.WeakSet[Request]" = weakref.WeakSet()
 
+#: Those that went to others because this worker stops.
+_handed_back: "weakref.WeakSet[Request]" = weakref.WeakSet()
+
 
 def received(request: Request) -> None:
     """Note a message at its receipt."""
@@ -60,11 +62,18 @@ def copy_of(requests: Any) -> list[Any]:
 
 def held_run_ids() -> list[UUID]:
     """The runs that this worker holds, those that start next first; at most `LIMIT`."""
+    return _run_ids(_held())
+
+
+def _held(but: Collection[Request] = ()) -> list[Request]:
     active = {id(request) for request in copy_of(state.active_requests)}
-    waiting = (r for r in copy_of(_received) if id(r) not in active and _is_kept(r))
-    by_start = sorted(waiting, key=_start)
-    run_ids = (run_id_of(request.request_dict) for request in islice(by_start, LIMIT))
-    return [run_id for run_id in run_ids if run_id is not None]
+    held = (r for r in copy_of(_received) if id(r) not in active and _is_kept(r) and r not in but)
+    return sorted(held, key=_start)[:LIMIT]
+
+
+def _run_ids(requests: list[Request]) -> list[UUID]:
+    found = (run_id_of(request.request_dict) for request in requests)
+    return [run_id for run_id in found if run_id is not None]
 
 
 def _is_kept(request: Request) -> bool:
@@ -131,8 +140,14 @@ def _send_missing(rows: TaskRunQuerySet, queue: str, living: set[UUID], now: dat
 
 
 def hand_back(now: datetime) -> int:
-    """Send again what this worker holds and, because it stops, does not start; how many runs."""
-    count = send_again(held_run_ids(), now)
+    """Send again what this worker holds and, because it stops, does not start; how many runs.
+
+    Called again it sends what has come since: a pool of greenlets looks once a second whether it
+    is told to stop, and takes messages until then, those of the first call among them.
+    """
+    requests = _held(but=_handed_back)
+    count = send_again(_run_ids(requests), now)
+    _handed_back.update(requests)
     if count:
         message = "%d runs that this worker held go to others, because it stops"
         logger.info(message, count, extra={"action": "handed_back"})

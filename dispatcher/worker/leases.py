@@ -95,7 +95,7 @@ class Heart(threading.Thread):
 
     def _speak(self) -> None:
         """One bounded write. A worker that stops hands back what it holds, and holds nothing."""
-        if self.leaving and not self._handed_back:
+        if self.leaving:
             holding.hand_back(database_now())
             self._handed_back = True
         if not self.registered:

@@ -121,6 +121,16 @@ def test_a_message_that_celery_lets_go_is_held_no_more(receive):
     assert len(holding._received) == 0
 
 
+def test_a_worker_that_stops_hands_back_once_and_then_what_it_has_taken_since(receive, sent):
+    """A consumer that has not heard of the stop takes its own messages back."""
+    run = make(publish_at=database_now() - S)
+    receive(run_id=run.pk)
+    assert [holding.hand_back(database_now()) for _ in range(2)] == [1, 0]
+    receive(run_id=run.pk)
+    assert [holding.hand_back(database_now()) for _ in range(2)] == [1, 0]
+    assert sent == [run.pk, run.pk]
+
+
 @pytest.mark.parametrize(
     ("headers", "count"), [({"run_id": str(uuid.UUID(int=7)), "attempt": 1}, 1), ({}, 0)]
 )
