@@ -9,7 +9,7 @@ start. A message too much costs one query: the gate lets only one of them start 
 import logging
 import weakref
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
