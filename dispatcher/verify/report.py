@@ -15,7 +15,7 @@ from dispatcher.verify.accounting import MARGIN, Comparison, Subject
 from dispatcher.verify.findings import Account, text
 from scheduling.audit import Entry
 from scheduling.audit.terms import COLUMNS, RULE, terms
-from scheduling.database import database_now
+from scheduling.database import database_now, in_batches
 from scheduling.models import ScheduledTask
 from scheduling.schedules.zones import tzdata_version
 from scheduling.stop import current_stop
@@ -116,7 +116,7 @@ def _subjects(ids: Sequence[int], until: datetime) -> Iterator[Subject]:
         rows = ScheduledTask.objects.filter(pk__in=batch).order_by()  # also what SQL has spoilt
         present = {row.pk: {name: getattr(row, name) for name in _NOW} for row in rows}
         entries = ScheduledTask.history.filter(id__in=batch).order_by("id", "history_id")
-        for pk, told in itertools.groupby(entries.values(*COLUMNS).iterator(), _id_of):
+        for pk, told in itertools.groupby(in_batches(entries.values(*COLUMNS)), _id_of):
             yield _subject(pk, list(told), present.pop(pk, None), until)
         for pk, row in present.items():  # inserted by SQL or an import, and not changed since
             entry = row | {"history_type": CREATED, "history_date": row["armed_at"], "tzdata": ""}

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connection
+
+from scheduling.database.session import is_pooled
 
 ISOLATION = Error(
     "The database connection does not use READ COMMITTED.",
@@ -12,6 +14,15 @@ ISOLATION = Error(
         "DATABASES['default']['OPTIONS']['isolation_level'] = 'read committed'."
     ),
     id="dispatcher.E001",
+)
+
+SERVER_SIDE_CURSORS = Warning(
+    "A pooler such as PgBouncer stands before the database, and Django uses server-side cursors.",
+    hint=(
+        "In transaction mode a cursor is gone before it is read. Set "
+        "DATABASES['default']['DISABLE_SERVER_SIDE_CURSORS'] = True."
+    ),
+    id="dispatcher.W007",
 )
 
 _QUERIES = {
@@ -33,3 +44,12 @@ def check_isolation(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
         cursor.execute(query)
         level = str(cursor.fetchone()[0]).lower().replace("-", " ")
     return [] if level == "read committed" else [ISOLATION]
+
+
+@register(Tags.database)
+def check_pooler(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """No statement of ours needs a cursor of the server; the forms of Django's admin do."""
+    if not databases or connection.vendor != "postgresql":
+        return []
+    disabled = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+    return [] if disabled or not is_pooled(connection) else [SERVER_SIDE_CURSORS]

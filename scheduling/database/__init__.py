@@ -1,5 +1,6 @@
 """What the database shares with all processes: its clock and its locks."""
 
+from scheduling.database.batches import in_batches
 from scheduling.database.blame import INTERRUPTIONS, blames_row
 from scheduling.database.clock import DatabaseNow, clock_offset, database_in, database_now
 from scheduling.database.locking import (
@@ -22,6 +23,7 @@ __all__ = [
     "database_in",
     "database_now",
     "free",
+    "in_batches",
     "is_contention",
     "is_outage",
     "locked",

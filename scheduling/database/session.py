@@ -83,15 +83,21 @@ def _limit_postgresql(connection: BaseDatabaseWrapper) -> None:
     """In the session; behind a pooler, which lends another session to each transaction, before
     each statement. A pooler names another process than the one that answers."""
     connection.execute_wrappers = []
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        if _is_pooled(connection, cursor.fetchone()[0]):
-            connection.execute_wrappers = [_with_local_limits]
-        else:
+    if is_pooled(connection):
+        connection.execute_wrappers = [_with_local_limits]
+    else:
+        with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', false),"
                 f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', false)"
             )
+
+
+def is_pooled(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a pooler such as PgBouncer stands before this PostgreSQL."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return _is_pooled(connection, cursor.fetchone()[0])
 
 
 def _is_pooled(connection: BaseDatabaseWrapper, process: int) -> bool:

@@ -8,7 +8,7 @@ from django.db import NotSupportedError, connections, models, transaction
 from django.db.models import F, OrderBy, Q
 
 from scheduling import edits, trail, validation
-from scheduling.database import free, locked
+from scheduling.database import free, in_batches, locked
 from scheduling.models import spoilt_rows
 from scheduling.models.choices import Kind
 from scheduling.models.state import State, where
@@ -155,7 +155,7 @@ class ScheduledTaskQuerySet(models.QuerySet["ScheduledTask"]):
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete row by row, so that the slots that each still owes get their runs. Returns what
         Django's does."""
-        deleted = sum(task.delete()[0] for task in self.order_by("pk").iterator())
+        deleted = sum(task.delete()[0] for task in in_batches(self.order_by("pk")))
         return deleted, {self.model._meta.label: deleted}
 
     delete.queryset_only = True  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from dispatcher.admin.exchange import outcome as outcomes
 from dispatcher.admin.exchange.form import FileForm
 from dispatcher.admin.exchange.resource import COLUMNS, MOST_ROWS, RefusedFile, TaskResource
 from dispatcher.admin.kit.row_pages import Link
-from scheduling.database import database_now
+from scheduling.database import database_now, in_batches
 from scheduling.trail import Via, acting
 
 _TEMPLATES = "admin/scheduling/scheduledtask/"
@@ -97,9 +97,7 @@ def _export_page(model_admin: Any, request: HttpRequest, count: int, ids: str) -
 def _file(kind: str, rows: Any) -> HttpResponse:
     fields = TaskResource().fields
     columns = [fields[name] for name in COLUMNS]
-    written = (
-        [column.export(task) for column in columns] for task in rows.iterator(chunk_size=500)
-    )
+    written = ([column.export(task) for column in columns] for task in in_batches(rows))
     response = HttpResponse(task_files.WRITERS[kind](written), content_type=task_files.TYPES[kind])
     name = f"scheduled-tasks-{database_now():%Y-%m-%d}.{kind}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'

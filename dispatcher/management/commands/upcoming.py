@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from scheduling.database import database_now
+from scheduling.database import database_now, in_batches
 from scheduling.models import ScheduledTask
 from scheduling.stop import current_stop
 
@@ -44,7 +44,7 @@ def _slots(name: str | None, n: int, now: datetime) -> Iterator[tuple[datetime, 
     tasks = ScheduledTask.objects.evaluated(now)
     if name:
         tasks = tasks.filter(name__iexact=name)
-    for task in tasks.iterator():
+    for task in in_batches(tasks.order_by("pk")):
         try:
             for slot in task.upcoming(n, now=now, everything_paused=False):
                 yield slot, task.name, task.start_of(slot)

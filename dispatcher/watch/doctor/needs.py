@@ -11,6 +11,7 @@ from dispatcher.publish import broker
 from dispatcher.watch.doctor.finding import Finding, listed
 from dispatcher.worker.beat import QUEUE
 from scheduling import registry
+from scheduling.database import in_batches
 from scheduling.models import OverlapPolicy, ScheduledTask
 
 
@@ -71,7 +72,7 @@ def _routed() -> Iterator[tuple[str, str, str]]:
         for task in unnamed.values_list("task", flat=True).distinct():
             yield _route(task, (), {})
         return
-    for row in unnamed.only("task", "args", "kwargs").order_by("pk").iterator(chunk_size=500):
+    for row in in_batches(unnamed.only("task", "args", "kwargs").order_by("pk")):
         yield _route(row.task, row.args, row.kwargs)
 
 
