@@ -13,10 +13,13 @@ from scheduling.database.session import is_unclean, renew
 
 
 def replace_dead() -> None:
-    """Close every connection whose server is gone; the next query opens a new one. One round trip
-    for each that is open."""
+    """Close every connection whose server is gone, or that met an error: a session that takes no
+    writes answers like any other. The next query opens a new one. One round trip for each."""
     for connection in _idle():
-        _close_if_dead(connection)
+        if connection.errors_occurred:
+            connection.close()
+        else:
+            _close_if_dead(connection)
 
 
 def look_after() -> None:

@@ -132,9 +132,10 @@ class _Pool:
             raise
 
     def give(self, ours: BaseDatabaseWrapper, keep: bool) -> None:
-        """Take it back. One that is not clean is closed, and a new one takes its place."""
+        """Take it back. One that is not clean is closed, and a new one takes its place; one that
+        met an error is connected anew: its session may be of a server that takes no writes."""
         unclean = is_unclean(ours)
-        if unclean or not keep:
+        if unclean or ours.errors_occurred or not keep:
             _close(ours)
         if not unclean:
             self._idle.append(ours)
