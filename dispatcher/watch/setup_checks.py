@@ -7,7 +7,7 @@ from celery import Celery
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.db import DEFAULT_DB_ALIAS, router
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from dispatcher.extras import missing
 from dispatcher.publish.pool import is_redis, is_sentinel
@@ -59,13 +59,19 @@ AFTER_THE_ADMIN = Warning(
     hint='Put "scheduling" and "dispatcher" before "django.contrib.admin" in INSTALLED_APPS.',
     id="dispatcher.W004",
 )
+LOCAL_TIMES = Error(
+    "DATABASES['default']['TIME_ZONE'] is set, so that this database keeps times without a zone, "
+    "in that one; ours are compared with its clock, in UTC.",
+    hint="Remove it there. The setting TIME_ZONE is the zone of new schedules and of the pages.",
+    id="dispatcher.E007",
+)
 
 
 @register()
 def check_project(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check all of the setup that needs no database to be seen."""
     problems = [] if settings.USE_TZ else [NO_TIME_ZONES]
-    return [*problems, *_celery(celery_app()), *_order(), *_databases()]
+    return [*problems, *_celery(celery_app()), *_order(), *_databases(), *_zone()]
 
 
 def _celery(app: Celery) -> Iterator[CheckMessage]:
@@ -115,3 +121,10 @@ def _databases() -> Iterator[CheckMessage]:
                     id="dispatcher.E003",
                 )
                 return
+
+
+def _zone() -> Iterator[CheckMessage]:
+    """PostgreSQL keeps instants, whatever zone it shows them in."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if not database.features.supports_timezones and database.timezone_name != "UTC":
+        yield LOCAL_TIMES

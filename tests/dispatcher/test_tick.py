@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.urls import reverse
 
@@ -81,6 +82,17 @@ def test_a_dispatcher_whose_clock_is_wrong_refuses_to_tick(monkeypatch):
     monkeypatch.setattr(ticking.time, "time", lambda: database_now().timestamp() + 31)
     with pytest.raises(ClockError, match=r"\+31 s off"):
         tick()
+    assert not Tick.objects.exists()
+
+
+@pytest.mark.django_db
+def test_without_time_zones_it_says_what_to_set_and_not_that_a_clock_is_wrong(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            ticking.settings, "USE_TZ", False
+        )
+        with pytest.raises(ImproperlyConfigured, match="Set USE_TZ = True"):
+            tick()
     assert not Tick.objects.exists()
 
 

@@ -10,16 +10,19 @@ from celery.app import app_or_default
 from django.apps import apps
 from django.core.checks import run_checks
 from django.core.management import call_command
-from django.db import router
+from django.db import connections, router
 
 import dispatcher
 from dispatcher import extras
 from dispatcher.recommended import RECOMMENDATIONS
+from dispatcher.tick import tick
 from dispatcher.watch import setup_checks
 from dispatcher.watch.doctor import installed
 from dispatcher.worker import installation
 from project.celery import app as project_app
 from scheduling import celery_app
+from scheduling.database import clock_offset, database_now
+from tests.dispatcher.rows import job
 
 
 @pytest.fixture(autouse=True)
@@ -185,3 +188,33 @@ def test_what_is_for_redis_is_not_asked_of_rabbitmq(other_app: Celery) -> None:
     names = {each.name for each in installed.missing(other_app)}
 
     assert names == {r.name for r in RECOMMENDATIONS if not r.on_redis_only}
+
+
+# The zone of the database -------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_times_in_a_zone_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL keeps instants all the same; on the others the clock would be hours off."""
+    database = connections["default"]
+    names = ("timezone", "timezone_name")
+    monkeypatch.setitem(database.settings_dict, "TIME_ZONE", "Asia/Shanghai")
+    for name in names:  # remembered by Django
+        vars(database).pop(name, None)
+    database.close()
+    try:
+        if not database.features.supports_timezones:
+            assert found() == ["dispatcher.E007"]
+            return
+        assert found() == []
+        before = database_now()
+        task = job(every=60)
+        slot = task.upcoming(1)[0]
+        tick()
+        assert (task.runs.get().slot, task.runs.get().planned_at >= before) == (slot, True)
+        assert abs(clock_offset()) < 5
+    finally:
+        monkeypatch.undo()
+        for name in names:
+            vars(database).pop(name, None)
+        database.close()
