@@ -88,9 +88,7 @@ def test_a_dispatcher_whose_clock_is_wrong_refuses_to_tick(monkeypatch):
 @pytest.mark.django_db
 def test_without_time_zones_it_says_what_to_set_and_not_that_a_clock_is_wrong(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(
-            ticking.settings, "USE_TZ", False
-        )
+        patch.setattr(ticking.settings, "USE_TZ", False)
         with pytest.raises(ImproperlyConfigured, match="Set USE_TZ = True"):
             tick()
     assert not Tick.objects.exists()
