@@ -104,12 +104,14 @@ def take_over_from_silent(now: datetime) -> int:
 
 
 def _take_over(worker: Worker, now: datetime) -> int:
-    count = send_again(suspects.judge(worker), now)
+    judged = suspects.judge(worker)
     if worker.lease_until is None or not Worker.objects.take_over(worker):
-        return count
+        return send_again(judged, now)
     held = unpacked(worker.held)
     suspects.suspect(held, due=worker.seen_at + SAID)
-    count += send_again(held, now) + _send_unsaid(worker, now)
+    known = [*judged, *held]
+    count = _send_unsaid(worker, known, now)  # first: what is sent now would count as ready there
+    count += send_again(known, now)
     logger.warning(
         "Worker %s is silent since %s; %d runs that it held were sent again",
         worker.hostname,
@@ -120,10 +122,10 @@ def _take_over(worker: Worker, now: datetime) -> int:
     return count
 
 
-def _send_unsaid(worker: Worker, now: datetime) -> int:
+def _send_unsaid(worker: Worker, known: Collection[UUID], now: datetime) -> int:
     """Send again what it received after its last word: it is in no queue, and no living worker
-    has said that it holds it."""
-    living = Worker.objects.held_by_living()
+    has said that it holds it. `known`: what is sent again anyway."""
+    living = Worker.objects.held_by_living().union(known)
     said = TaskRun.objects.not_stopped().filter(
         status=Status.PUBLISHED, published_at__lte=now - SAID, start_at__gte=worker.seen_at - SAID
     )

@@ -109,6 +109,18 @@ def test_where_the_broker_gives_out_again_what_it_had_the_oldest_of_its_queue_ar
     assert [counted(run) for run in (oldest, second, third)] == [1, 1, 0]
 
 
+def test_what_was_held_and_is_sent_again_hides_nothing_that_was_received_after_the_last_word(
+    sent, monkeypatch
+):
+    """In the queue lies what was sent again before somebody counts there."""
+    monkeypatch.setattr(holding, "messages_ready", lambda queue: len(sent))
+    held, unsaid = [make(), make(), make()], [make(), make()]
+    taking = make()
+    worker([*held, taking], silent=True, queues=["held"], taking=taking.pk)
+    assert holding.take_over_from_silent(database_now()) == 6
+    assert sorted(pk for pk, _count in sent) == sorted(run.pk for run in (*held, *unsaid, taking))
+
+
 def test_twenty_deaths_beside_a_run_do_not_add_up_against_it(sent):
     run = make()
     for _ in range(20):
