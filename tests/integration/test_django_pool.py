@@ -8,7 +8,7 @@ from tests.integration.endings.runs import renewed, running
 from tests.integration.harness import Stack
 from tests.integration.tasks_app import careless, tasks
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def test_leases_are_renewed_and_the_parents_pool_outlives_its_children(stack: Stack) -> None:
