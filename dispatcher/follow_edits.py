@@ -121,7 +121,12 @@ def _delete(rows: TaskRunQuerySet, runs: list[TaskRun]) -> None:
 
 
 def _delete_at_once(rows: TaskRunQuerySet) -> None:
-    rows._raw_delete(rows.db)  # they never started, so that no attempt hangs on them
+    """Rows of ours do not refer to a run that never started; the project's might."""
+    labels = {each.related_model._meta.app_label for each in TaskRun._meta.related_objects}
+    if labels - {"dispatcher"}:
+        rows.delete()
+    else:
+        rows._raw_delete(rows.db)
 
 
 def _cancel(rows: TaskRunQuerySet, old: ScheduledTask, reason: str) -> None:

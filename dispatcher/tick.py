@@ -104,11 +104,11 @@ def rescue_pass(now: datetime | None = None) -> Tick:
 
 
 def check_clock(database_time: datetime | None) -> None:
-    """Refuse to tick on a clock that is off: etas are read by the clocks of machines. Nor where
+    """Refuse to tick on a clock that is off, as etas are read by the clocks of machines, and where
     times have no zone: the database's would seem hours off, and Celery's workers start in spite
     of the system check."""
     if not settings.USE_TZ:
-        raise ImproperlyConfigured("USE_TZ is False: no time can be told. Set USE_TZ = True.")
+        raise ImproperlyConfigured("USE_TZ is False: times have no zone. Set USE_TZ = True.")
     if database_time is None:
         return
     off = time.time() - database_time.timestamp()

@@ -30,8 +30,9 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         return last
 
     def takes(self, worker: UUID, run_id: UUID) -> bool:
-        """The worker begins to take a message of this run."""
-        return bool(self.filter(pk=worker).update(taking=run_id))
+        """The worker begins to take a message of this run; False where it counts as dead."""
+        living = self.filter(pk=worker, lease_until__gte=DatabaseNow())
+        return bool(living.update(taking=run_id))
 
     def has_taken(self, worker: UUID, run_id: UUID) -> bool:
         """It has taken it, or it died of it: there is nothing more to be noted."""

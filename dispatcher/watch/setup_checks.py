@@ -10,13 +10,15 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from dispatcher.extras import missing
-from dispatcher.publish.pool import is_redis, is_sentinel
 from dispatcher.worker import installation
 from dispatcher.worker.beat import QUEUE
 from scheduling import registry
 from scheduling.celery_app import celery_app
 
 OURS = ("scheduling", "dispatcher")
+
+#: The schemes of addresses that need the package redis.
+REDIS = ("redis", "rediss", "sentinel")
 
 NO_TIME_ZONES = Error(
     "USE_TZ is False, and every time of a schedule is one with a time zone.",
@@ -43,8 +45,7 @@ NO_REDIS = Error(
 NO_MASTER = Error(
     "The broker is asked for from a Redis Sentinel, and nobody says of which master: no process "
     "can connect.",
-    hint="Name it, beside the options that are there: "
-    'CELERY_BROKER_TRANSPORT_OPTIONS |= {"master_name": "mymaster"}.',
+    hint='Add "master_name": "mymaster" to the dictionary CELERY_BROKER_TRANSPORT_OPTIONS.',
     id="dispatcher.E006",
 )
 NO_QUEUE_FOR_TICKS = Error(
@@ -82,12 +83,21 @@ def _celery(app: Celery) -> Iterator[CheckMessage]:
     url = app.conf.broker_write_url
     if not url:
         yield NO_BROKER
-    elif is_redis(app) and missing("redis"):
+    elif _scheme(url) in REDIS and missing("redis"):
         yield NO_REDIS
-    elif is_sentinel(app) and not (app.conf.broker_transport_options or {}).get("master_name"):
+    elif _scheme(url) == "sentinel" and not (app.conf.broker_transport_options or {}).get(
+        "master_name"
+    ):
         yield NO_MASTER
     if registry.is_undeclared(QUEUE):
         yield NO_QUEUE_FOR_TICKS
+
+
+def _scheme(url: str | list[str]) -> str:
+    """The address's scheme, by its text: kombu imports the client when it is asked for a transport,
+    and a check must say that the client is not there."""
+    first = url if isinstance(url, str) else url[0]
+    return first.partition("://")[0].partition("+")[0].lower()
 
 
 def _several(app: Celery) -> CheckMessage:
@@ -126,5 +136,6 @@ def _databases() -> Iterator[CheckMessage]:
 def _zone() -> Iterator[CheckMessage]:
     """PostgreSQL keeps instants, whatever zone it shows them in."""
     database = connections[DEFAULT_DB_ALIAS]
-    if not database.features.supports_timezones and database.timezone_name != "UTC":
+    zone = database.settings_dict["TIME_ZONE"]
+    if not database.features.supports_timezones and zone not in (None, "UTC", "Etc/UTC"):
         yield LOCAL_TIMES

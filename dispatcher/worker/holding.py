@@ -23,6 +23,7 @@ from dispatcher.models.verbs import TaskRunQuerySet
 from dispatcher.plan import misfire
 from dispatcher.publish import publisher
 from dispatcher.publish.broker import messages_ready
+from dispatcher.publish.publisher import BrokerAway
 from dispatcher.worker import suspects
 from dispatcher.worker.gate import run_id_of
 from dispatcher.worker.suspects import SAID
@@ -107,11 +108,13 @@ def _take_over(worker: Worker, now: datetime) -> int:
     judged = suspects.judge(worker)
     if worker.lease_until is None or not Worker.objects.take_over(worker):
         return send_again(judged, now)
-    held = unpacked(worker.held)
-    suspects.suspect(held, due=worker.seen_at + SAID)
+    held, count = unpacked(worker.held), 0
     known = [*judged, *held]
-    count = _send_unsaid(worker, known, now)  # first: what is sent now would count as ready there
-    count += send_again(known, now)
+    try:
+        suspects.suspect(held, due=worker.seen_at + SAID)
+        count = _send_unsaid(worker, known, now)  # first: what is sent now would count as ready
+    finally:
+        count += send_again(known, now)  # nobody else knows any more that it was held
     logger.warning(
         "Worker %s is silent since %s; %d runs that it held were sent again",
         worker.hostname,
@@ -147,9 +150,15 @@ def hand_back(now: datetime) -> int:
     Called again it sends what has come since: a pool of greenlets looks once a second whether it
     is told to stop, and takes messages until then, those of the first call among them.
     """
-    requests = _held(but=_handed_back)
-    count = send_again(_run_ids(requests), now)
-    _handed_back.update(requests)
+    requests, count = _held(but=_handed_back), 0
+    for at in range(0, len(requests), SENT_AGAIN_AT_ONCE):
+        part = requests[at : at + SENT_AGAIN_AT_ONCE]
+        try:
+            count += publisher.publish(_take(_run_ids(part), now), now)
+        except BrokerAway as error:
+            logger.warning("%s", error, extra={"action": "broker_away"})
+            break  # at the next word
+        _handed_back.update(part)
     if count:
         message = "%d runs that this worker held go to others, because it stops"
         logger.info(message, count, extra={"action": "handed_back"})
@@ -164,10 +173,15 @@ def send_again(run_ids: Collection[UUID], now: datetime) -> int:
 
 
 def _send_batch(run_ids: list[UUID], now: datetime) -> int:
+    return publisher.publish_or_leave(_take(run_ids, now), now)
+
+
+def _take(run_ids: list[UUID], now: datetime) -> list[TaskRun]:
+    """Those of the runs that may be sent, leased for it."""
     rows = TaskRun.objects.not_stopped().filter(pk__in=run_ids)
     unanswered = rows.filter(
         status__in=(Status.PUBLISHED, Status.RETRYING), publish_at__isnull=False
     )
     with transaction.atomic():
         runs = publisher.take(unanswered)
-    return publisher.publish_or_leave(misfire.decide_again(runs, now).runs, now)
+    return misfire.decide_again(runs, now).runs

@@ -53,7 +53,7 @@ class Heart(threading.Thread):
         self.stopping = threading.Event()
         self.has_begun = threading.Event()
         self.leaving = False  # set by a signal handler, which must not wait for a lock
-        self._handed_back = False
+        self._knows = False  # that it is leaving
         self._renewed_at = -RENEW_SECONDS  # by the monotonic clock, as the next two
         self._spoke_at = 0.0
         self._steady_since = 0.0
@@ -67,11 +67,11 @@ class Heart(threading.Thread):
     def _rest(self) -> bool:
         """Wait for the next word, or less if the worker is told to stop; True at its end."""
         rested = 0.0
-        while rested < WORD_SECONDS and not (self.leaving and not self._handed_back):
-            if self.stopping.wait(LOOK_SECONDS):
-                return True
+        while not self.stopping.wait(LOOK_SECONDS):
             rested += LOOK_SECONDS
-        return False
+            if rested >= WORD_SECONDS or (self.leaving and not self._knows):
+                return False
+        return True
 
     def beat(self) -> None:
         try:
@@ -96,8 +96,8 @@ class Heart(threading.Thread):
     def _speak(self) -> None:
         """One bounded write. A worker that stops hands back what it holds, and holds nothing."""
         if self.leaving:
+            self._knows = True  # and tries again at each word
             holding.hand_back(database_now())
-            self._handed_back = True
         if not self.registered:
             self._register()
         held = b"" if self.leaving else holding.word()

@@ -10,6 +10,7 @@ from typing import Any
 
 from kombu.utils import json as message_json
 
+from dispatcher.publish.messages import SUSPECT
 from dispatcher.worker.gate import attempt_of, run_id_of, tries_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def keep_identity(request: Any, headers: dict[str, Any]) -> None:
     headers["run_id"] = str(run_id_of(request))
     headers["attempt"] = attempt_of(request)
     headers["tries"] = tries_of(request) + 1
+    headers.pop(SUSPECT, None)  # of this message; it has been taken
 
 
 def _takes_our_name(request: Any, headers: dict[str, Any]) -> bool:

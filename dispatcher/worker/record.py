@@ -174,17 +174,25 @@ _keeper_lock = threading.Lock()
 _keeper: threading.Thread | None = None
 
 
-def write_or_keep(write: Callable[[], bool], *, eager: bool = False, keep: bool = True) -> None:
+def write_or_keep(
+    write: Callable[[], bool],
+    *,
+    eager: bool = False,
+    keep: bool = True,
+    what: str = "The end of a run",
+) -> None:
     """Write an end; if the database is away, keep it and try again in the background.
 
-    On the worker's own connection: `eager` and `keep` as `own_connection.used` has them.
+    On the worker's own connection: `eager` and `keep` as `own_connection.used` has them. `what` it
+    is called in the log.
     """
     try:
         with own_connection.used(eager=eager, keep=keep):
             again_if_stale(write)
     except DATABASE_ERRORS:
         logger.warning(
-            "The end of a run could not be written; it is kept and tried again",
+            "%s could not be written; it is kept and tried again",
+            what,
             exc_info=True,
             extra={"action": "end_kept"},
         )

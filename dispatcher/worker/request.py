@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import nullcontext
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -118,6 +119,11 @@ class RunRequest(SeesEnds, Request):
     """Celery's own request, which sees them."""
 
 
+#: What pickling raises, and a mistake in a class of requests of the project's. Not what the
+#: environment does: no thread, no pipe, no memory.
+_UNPICKLABLE = (PicklingError, AttributeError, TypeError, ValueError, LookupError, RecursionError)
+
+
 def _telling_errors(on_success: Any) -> Any:
     def told(self: Any, outcome: Any, **options: Any) -> Any:
         if isinstance(outcome, ExceptionInfo):
@@ -135,12 +141,13 @@ def _careful(execute: Any) -> Any:
         run_id = run_id_of(self.request_dict)
         if run_id is None:
             return execute(self, pool, **options)
+        is_pickled = getattr(pool, "uses_semaphore", False)  # prefork
+        if not is_pickled:
+            suspects.taken(run_id)
         try:
-            with suspects.taking(run_id) if self.is_suspect else nullcontext():
+            with suspects.taking(run_id) if self.is_suspect and is_pickled else nullcontext():
                 return execute(self, pool, **options)
-        except (TaskRevokedError, MemoryError):
-            raise
-        except Exception as error:
+        except _UNPICKLABLE as error:
             logger.exception("Run %s could not be handed to the pool", run_id)
             self.refuse(f"{type(error).__name__} when it was handed to the pool")
             raise TaskRevokedError(self.id) from error  # its place in the pool is free again

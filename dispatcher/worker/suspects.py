@@ -12,8 +12,10 @@ What a dead worker had received is sent again, and what killed it is among that.
    one: `took_workers` goes up, and the publisher sends no run that has 2 (`publish.refusals`).
 
 So deaths beside a run never add up against it; only one in the very moment that it is taken does,
-a millisecond or two. Where nobody could judge between two deliveries of RabbitMQ, the same message
-may take a third worker. Each step is one conditional write, and may be left undone by a crash.
+a millisecond or two. Handing over to the pool belongs to it under prefork alone, which pickles the
+message: other pools wait there for a free place, or run the function. Where nobody could judge
+between two deliveries of RabbitMQ, the same message may take a third worker. Each step is one
+conditional write, and may be left undone by a crash.
 """
 
 import logging
@@ -21,6 +23,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +39,7 @@ from dispatcher.publish.broker import BROKER_ERRORS
 from dispatcher.publish.messages import SUSPECT
 from dispatcher.worker import record
 from dispatcher.worker.gate import DATABASE_ERRORS, WORKER_ID, again_if_stale, attempt_of, run_id_of
-from scheduling.database import is_contention, own_connection
+from scheduling.database import free, is_contention, own_connection
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +49,13 @@ SAID = timedelta(seconds=6)
 #: The runs marked in one statement.
 MARKED_AT_ONCE = 500
 
+#: Seconds for which a database that was away is not asked again: messages are taken without care.
+AWAY_SECONDS = 5.0
+
 #: The run whose message this process is taking with care.
 _taking: UUID | None = None
+#: Until when the database counts as away, by the monotonic clock.
+_away_until = 0.0
 
 
 # Suspicion ----------------------------------------------------------------------------------------
@@ -60,7 +68,10 @@ def suspect(run_ids: Collection[UUID], due: datetime | None = None) -> None:
     ids = list(run_ids)
     for at in range(0, len(ids), MARKED_AT_ONCE):
         rows = TaskRun.objects.filter(pk__in=ids[at : at + MARKED_AT_ONCE], took_workers=0)
-        (rows if due is None else rows.filter(start_at__lte=due)).took_worker()
+        if due is not None:
+            rows = rows.filter(start_at__lte=due)
+        with transaction.atomic():  # one that somebody has locked is not waited for
+            TaskRun.objects.filter(pk__in=free(rows.waiting())).took_worker()
 
 
 def after_last_death(runs: list[TaskRun]) -> list[TaskRun]:
@@ -90,19 +101,19 @@ def careful(strategy: Any) -> Any:
     def started(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
         take = start(task, app, consumer, **options)
 
-        def taken(message: Any, *rest: Any, **more: Any) -> Any:
+        def take_carefully(message: Any, *rest: Any, **more: Any) -> Any:
             run_id = run_id_of(dict(message.headers or {}))
             if run_id is None:
                 return take(message, *rest, **more)
             with _refusing(run_id, consumer):
-                if not is_suspect(message):
+                if not is_suspect(message) or _is_away():
                     return take(message, *rest, **more)
                 if not _may_take(run_id, attempt_of(message.headers)):
                     return _drop(message, run_id, consumer)
                 with taking(run_id):
                     return take(message, *rest, **more)
 
-        return taken
+        return take_carefully
 
     started.is_careful = True  # type: ignore[attr-defined]
     return started
@@ -111,14 +122,17 @@ def careful(strategy: Any) -> Any:
 @contextmanager
 def _refusing(run_id: UUID, consumer: Any) -> Iterator[None]:
     """An error at the receipt of a run's message would end the worker, and the next one: the
-    message is refused instead. Celery's own refusals and the broker's errors pass."""
+    message is refused instead. Celery's own refusals pass, and what the environment did: the
+    errors of the broker and the database, and a thread that the system does not give."""
     try:
         yield
     except (InvalidTaskError, ContentDisallowed, DecodeError, MemoryError):
         raise
-    except BROKER_ERRORS + tuple(consumer.connection_errors):
+    except BROKER_ERRORS + DATABASE_ERRORS + tuple(consumer.connection_errors):
         raise
     except Exception as error:
+        if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
+            raise
         logger.exception("The message of run %s could not be taken", run_id)
         raise InvalidTaskError(f"{type(error).__name__} at its receipt") from error
 
@@ -138,9 +152,10 @@ def _may_take(run_id: UUID, attempt: int) -> bool:
     run = TaskRun.objects.filter(pk=run_id, attempt__in=same)
     try:
         with _main_process():
-            free = run.exclude(status__in=ENDED).exclude(Exists(others))
-            return again_if_stale(lambda: free.exists())
+            startable = run.exclude(status__in=ENDED).exclude(Exists(others))
+            return again_if_stale(lambda: startable.exists())
     except DATABASE_ERRORS:
+        _note_outage()
         return True  # without care, as any message; the gate knows
 
 
@@ -148,7 +163,7 @@ def _may_take(run_id: UUID, attempt: int) -> bool:
 def taking(run_id: UUID) -> Iterator[None]:
     """Note, until the end of the block, whose message this process takes."""
     global _taking
-    if _taking == run_id:  # received, and handed to the pool at once
+    if _taking == run_id or _is_away():  # received, and handed to the pool at once
         yield
         return
     _taking = run_id
@@ -156,10 +171,20 @@ def taking(run_id: UUID) -> Iterator[None]:
     try:
         yield
     finally:
-        _taking = None
-        # A note that stays would speak against the run when this worker dies of something else.
-        with _main_process():
-            record.write_or_keep(lambda: Worker.objects.has_taken(_me(), run_id))
+        taken(run_id)
+
+
+def taken(run_id: UUID) -> None:
+    """Note that the message is taken, if it is the one that this process was taking."""
+    global _taking
+    if _taking != run_id:
+        return
+    _taking = None
+    # A note that stays would speak against the run when this worker dies of something else.
+    try:
+        record.write_or_keep(lambda: Worker.objects.has_taken(_me(), run_id), what="A note")
+    finally:
+        connection.close()
 
 
 def _note(run_id: UUID) -> None:
@@ -167,7 +192,18 @@ def _note(run_id: UUID) -> None:
         with _main_process():
             again_if_stale(lambda: Worker.objects.takes(_me(), run_id))
     except DATABASE_ERRORS:
+        _note_outage()
         logger.warning("A suspect message is taken without care: the database is away")
+
+
+def _note_outage() -> None:
+    """The event loop must not ask for each message a database that does not answer."""
+    global _away_until
+    _away_until = monotonic() + AWAY_SECONDS
+
+
+def _is_away() -> bool:
+    return monotonic() < _away_until
 
 
 @contextmanager

@@ -28,7 +28,9 @@ class OursTogether:
         return True if self._is_ours(type(one)) or self._is_ours(type(other)) else None
 
     def _is_ours(self, model: type[models.Model]) -> bool:
-        return model._meta.app_label in self.labels
+        """Also a proxy that the project makes of one."""
+        concrete = model._meta.concrete_model or model
+        return concrete._meta.app_label in self.labels
 
 
 def read_where_written(label: str) -> None:

@@ -70,7 +70,7 @@ def test_names_lead_to_something() -> None:
     assert sources == [[{"secretRef": {"name": "minutehand"}}]] * len(CONTAINERS)
 
 
-@pytest.mark.parametrize("name", ["dispatcher", "worker"])
+@pytest.mark.parametrize("name", ["web", "dispatcher", "worker"])
 def test_a_new_pod_is_there_before_an_old_one_goes(name: str) -> None:
     (spec,) = (
         m["spec"]
@@ -79,4 +79,4 @@ def test_a_new_pod_is_there_before_an_old_one_goes(name: str) -> None:
     )
     assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     assert spec["minReadySeconds"] > 0
-    assert "livenessProbe" not in CONTAINERS[name]
+    assert ("livenessProbe" in CONTAINERS[name]) is (name == "web")

@@ -183,3 +183,12 @@ def test_the_api_without_its_packages_says_which_and_how_to_get_them(
         f"MissingExtra: dispatcher.api needs the packages of {lacking}. "
         'Install them: pip install "minutehand[api]".'
     )
+
+
+def test_a_redis_without_its_client_is_a_sentence_of_the_check(tmp_path: Path) -> None:
+    code = FACE.replace("memory://", "redis://127.0.0.1:1/0")
+
+    said = run(code, tmp_path, [*OURS, *USERS], LEFT_OUT)
+
+    assert said.startswith("SystemCheckError")
+    assert "dispatcher.E004" in said and 'pip install "minutehand[redis]"' in said

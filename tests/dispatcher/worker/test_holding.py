@@ -9,12 +9,13 @@ import pytest
 from celery.app import app_or_default
 from celery.worker import state
 from celery.worker.request import Request
-from django.db import connection
+from django.db import OperationalError, connection
 
 from dispatcher.models import TaskRun, Worker
 from dispatcher.models.process import packed, unpacked
 from dispatcher.models.times import WORKER_LEASE
 from dispatcher.publish import publisher
+from dispatcher.publish.publisher import BrokerAway
 from dispatcher.upkeep import rescue
 from dispatcher.worker import holding, leases
 from scheduling.database import database_now
@@ -80,7 +81,7 @@ def sent(monkeypatch):
         runs.extend(run.pk for run in batch)
         return len(batch)
 
-    monkeypatch.setattr(publisher, "publish_or_leave", publish)
+    monkeypatch.setattr(publisher, "publish", publish)
     return runs
 
 
@@ -129,6 +130,18 @@ def test_a_worker_that_stops_hands_back_once_and_then_what_it_has_taken_since(re
     receive(run_id=run.pk)
     assert [holding.hand_back(database_now()) for _ in range(2)] == [1, 0]
     assert sent == [run.pk, run.pk]
+
+
+def test_what_the_broker_did_not_take_is_handed_back_at_the_next_word(receive, sent, monkeypatch):
+    def away(*args, **options):
+        raise BrokerAway("away")
+
+    run = make(publish_at=database_now() - S)
+    receive(run_id=run.pk)
+    with monkeypatch.context() as patches:
+        patches.setattr(holding.publisher, "publish", away)
+        assert holding.hand_back(database_now()) == 0
+    assert (holding.hand_back(database_now()), sent) == (1, [run.pk])
 
 
 @pytest.mark.parametrize(
@@ -295,6 +308,24 @@ def test_a_worker_that_stops_hands_back_once_holds_nothing_and_judges_nobody(
     assert sent == [run.pk]
     assert bytes(Worker.objects.get().held) == b""
     assert len(judged) == before
+
+
+def test_a_worker_that_cannot_hand_back_waits_between_its_tries_and_ends_when_it_is_told(
+    clock, monkeypatch
+):
+    def away(now):
+        tries.append(now)
+        raise OperationalError("away")
+
+    tries, rests = [], []
+    monkeypatch.setattr(holding, "hand_back", away)
+    mine = heart()
+    monkeypatch.setattr(mine.stopping, "wait", lambda seconds: rests.append(seconds))
+    mine.leaving = True
+    mine.beat()
+    assert (mine._rest(), len(tries), sum(rests) > 2) == (False, 1, True)
+    monkeypatch.setattr(mine.stopping, "wait", lambda seconds: True)
+    assert mine._rest() is True
 
 
 def test_the_runs_are_renewed_every_third_or_fourth_word(clock, judged, monkeypatch):

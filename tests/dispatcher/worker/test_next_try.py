@@ -23,14 +23,21 @@ def request(**more):
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"run_id": "theirs"}, {"run_id": None, "attempt": None}, {"headers": {"trace": 1}}],
-    ids=["lost", "another", "emptied", "inner"],
+    [
+        {},
+        {"run_id": "theirs"},
+        {"run_id": None, "attempt": None},
+        {"headers": {"trace": 1}},
+        {"suspect": True},
+    ],
+    ids=["lost", "another", "emptied", "inner", "of a suspect"],
 )
 @pytest.mark.parametrize(("before", "after"), [({}, 2), ({"tries": 4}, 5)])
 def test_a_message_of_the_same_id_gets_its_identity_back(headers, before, after):
     sent = {"id": "m", "task": "t", "retries": 2} | headers
     next_try.see(request(**before), sent, ([], {}, {}))
     assert (sent["run_id"], sent["attempt"], sent["tries"]) == (RUN, 2, after)
+    assert "suspect" not in sent
 
 
 @pytest.mark.parametrize("attempt", [2, 3])

@@ -50,6 +50,7 @@ def me(monkeypatch):
     """The worker that this process is."""
     row = worker()
     monkeypatch.setenv(WORKER_ID, str(row.pk))
+    monkeypatch.setattr(suspects, "_away_until", 0.0)
     return row
 
 
@@ -258,11 +259,16 @@ def test_without_the_database_it_is_taken_as_any_message(monkeypatch):
     assert suspects._taking is None
 
 
-@pytest.mark.parametrize(("is_suspect", "noted"), [(True, True), (False, False)])
-def test_a_suspect_is_noted_again_when_it_is_handed_to_the_pool(is_suspect, noted):
-    run, seen = make(), []
+def hand_over(run, seen, *, is_suspect=True, pickles=True, error=None):
+    """Hand the run's message to a pool, which notes what the database says meanwhile."""
+
+    def apply_async(*args, **options):
+        seen.append(note())
+        if error:
+            raise error
+
     app = app_or_default()
-    pool = SimpleNamespace(apply_async=lambda *args, **options: seen.append(note()))
+    pool = SimpleNamespace(apply_async=apply_async, uses_semaphore=pickles)
     cls = create_request_cls(RunRequest, app.tasks["dispatcher.tick"], pool, "w", None, app=app)
     request = object.__new__(cls)
     request.is_suspect, request._request_dict = is_suspect, Message(run).headers
@@ -271,7 +277,71 @@ def test_a_suspect_is_noted_again_when_it_is_handed_to_the_pool(is_suspect, note
     request._type = request._content_type = request._content_encoding = ""
     request._request_dict["timelimit"] = (None, None)
     request.execute_using_pool(pool)
+
+
+@pytest.mark.parametrize(("is_suspect", "noted"), [(True, True), (False, False)])
+def test_a_suspect_is_noted_again_when_it_is_handed_to_the_pool(is_suspect, noted):
+    run, seen = make(), []
+    hand_over(run, seen, is_suspect=is_suspect)
     assert (seen, note()) == ([run.pk if noted else None], None)
+
+
+def test_a_pool_that_does_not_pickle_may_wait_or_run_it_so_the_note_ends_before():
+    run, seen = make(), []
+    with suspects.taking(run.pk):
+        hand_over(run, seen, pickles=False)
+        assert (seen, note()) == ([None], None)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no thread"), OSError("no pipe")])
+def test_what_the_environment_does_at_the_hand_over_is_not_the_runs_fault(error):
+    run, seen = make(), []
+    with pytest.raises(type(error)):
+        hand_over(run, seen, error=error)
+    assert (TaskRun.objects.get().status, note()) == ("published", None)
+
+
+def test_a_worker_that_counts_as_dead_takes_without_a_note(me):
+    Worker.objects.filter(pk=me.pk).update(lease_until=None)
+    run, seen = make(), []
+    strategy(seen)(Message(run, suspect=True), None)
+    assert seen == [None]
+
+
+def test_a_database_that_was_away_is_not_asked_for_each_message(monkeypatch):
+    asked = []
+
+    def away(*args, **options):
+        asked.append(1)
+        raise OperationalError("away")
+
+    monkeypatch.setattr(type(TaskRun.objects.all()), "exists", away)
+    seen = []
+    for _ in range(5):
+        strategy(seen)(Message(make(), suspect=True), None)
+    assert (len(seen), len(asked)) == (5, 3)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="one writer: nothing is skipped")
+def test_a_run_that_somebody_has_locked_is_not_waited_for():
+    first, second = make(), make()
+    with in_an_open_transaction(lambda: TaskRun.objects.filter(pk=first.pk).update(name="x")):
+        suspects.suspect([first.pk, second.pk])
+    assert [counted(run) for run in (first, second)] == [0, 1]
+
+
+def test_what_was_held_is_sent_again_whatever_fails_before(sent, monkeypatch):
+    """The dead worker's word is gone by then."""
+
+    def fails(*args, **options):
+        raise OperationalError("away")
+
+    run = make()
+    worker([run], silent=True, queues=["held"])
+    monkeypatch.setattr(holding, "_send_unsaid", fails)
+    with pytest.raises(OperationalError):
+        holding.take_over_from_silent(database_now())
+    assert [pk for pk, _ in sent] == [run.pk]
 
 
 def test_what_is_handed_on_at_once_is_noted_once(django_assert_num_queries):

@@ -173,7 +173,7 @@ def test_what_would_harm_the_worker_is_refused_at_receipt(
 
 @on_every_pool
 @pytest.mark.parametrize("ahead", [0, 2])
-@pytest.mark.parametrize("task", [hostile.cannot_be_received, hostile.cannot_be_handed])
+@pytest.mark.parametrize("task", [hostile.receipt_fails, hostile.cannot_be_handed])
 def test_what_cannot_be_taken_ends_and_not_the_worker(
     stack: Stack, task: Any, ahead: float
 ) -> None:

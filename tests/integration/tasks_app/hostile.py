@@ -155,7 +155,7 @@ class RaisesWhenHanded(Request):
 
 
 @shared_task(Request=RaisesAtReceipt)
-def cannot_be_received() -> None:
+def receipt_fails() -> None:
     """Never starts."""
 
 
