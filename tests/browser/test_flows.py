@@ -13,7 +13,7 @@ from scheduling.models import ScheduledTask
 from tests.browser.addresses import RUNS, TASKS
 from tests.dispatcher.rows import ADD, OK, job, run_at
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(4)
 
 HOUR = timedelta(hours=1)
 

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from scheduling.models import ScheduledTask
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(4)
 
 ADD = "tests.integration.tasks_app.tasks.add"
 OK = "tests.integration.tasks_app.tasks.ok"

@@ -99,7 +99,7 @@ def _tell(part: Part, done: Laboratory, seconds: float) -> None:
     assert not done.failures, f"{len(done.failures)} crashes did not end well:\n{found}"
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_a_crash_at_some_of_the_lines_loses_and_doubles_nothing(part):
     laboratory = Laboratory(every=SOME)
@@ -116,6 +116,7 @@ def test_a_crash_at_any_line_loses_and_doubles_nothing(part):
     tried[part.kind] |= laboratory.learnt
 
 
+@pytest.mark.sampled(2)
 def test_the_scenarios_pass_nearly_every_line():
     for part in PARTS:
         if part.name not in learnt:

@@ -18,6 +18,7 @@ def ways() -> list[str]:
     return [*careless.BY_DJANGO, *careless.SESSION[vendor]]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_what_a_task_leaves_open_harms_neither_the_runs_after_it_nor_their_record(
     stack: Stack, pool: str

@@ -52,6 +52,7 @@ def all_started_once(stack: Stack, runs: list[TaskRun]) -> None:
     assert started == Counter({str(run.pk): 1 for run in runs})
 
 
+@pytest.mark.sampled(2)
 def test_what_a_killed_worker_held_is_sent_again_by_a_living_one(stack: Stack) -> None:
     victim = stack.start("worker", queues="other")
     runs = held_by(stack, victim, 60 * S, "other")
@@ -67,6 +68,7 @@ def test_what_a_killed_worker_held_is_sent_again_by_a_living_one(stack: Stack) -
     assert {run.pk for run in runs} == {run.pk for run in TaskRun.objects.unstarted()}
 
 
+@pytest.mark.sampled(2)
 def test_a_busy_workers_messages_are_not_sent_again(stack: Stack) -> None:
     worker = stack.start("worker", queues="other", concurrency=1)
     release = stack.directory / "release"
@@ -83,6 +85,7 @@ def test_a_busy_workers_messages_are_not_sent_again(stack: Stack) -> None:
     all_started_once(stack, runs)
 
 
+@pytest.mark.sampled(2)
 def test_a_worker_that_is_told_to_stop_hands_back_what_it_holds(stack: Stack) -> None:
     """While it still waits for the run that it has started."""
     worker = stack.start("worker", queues="other", concurrency=1)

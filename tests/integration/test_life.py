@@ -51,6 +51,7 @@ class Rollback(Exception):
     pass
 
 
+@pytest.mark.sampled(2)
 def test_jobs_created_edited_and_disabled_close_to_their_slot(stack: Stack, tmp_path: Path) -> None:
     began = time.monotonic()
     holder = stack.start("worker", concurrency=4, queues="celery")

@@ -30,6 +30,7 @@ def held_run(key: str, seconds: float) -> TaskRun:
     return run
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 @pytest.mark.parametrize("crash", [False, True], ids=["restart", "crash without its data"])
 def test_a_worker_that_holds_messages_survives_the_broker_and_consumes_again(

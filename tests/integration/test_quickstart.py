@@ -108,6 +108,7 @@ def test_from_nothing_to_runs_of_every_kind_and_back(run, checkout: Path) -> Non
     assert end(process, signal.SIGTERM) == []
 
 
+@pytest.mark.sampled(2)
 def test_a_signal_while_it_starts_leaves_no_process(run) -> None:
     for moment in ("Preparing", "Starting gunicorn", " ready."):
         process, output = run()

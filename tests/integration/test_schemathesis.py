@@ -103,6 +103,7 @@ def check_reach(report: dict[str, Any]) -> None:
     assert len(refused) <= 4, refused
 
 
+@pytest.mark.sampled(2)
 def test_the_api_keeps_to_its_description(stack, tmp_path):
     report = ask(stack, tmp_path, examples=6, seed=1, phases="examples,fuzzing")
 

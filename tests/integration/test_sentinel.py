@@ -35,6 +35,7 @@ def sentinel() -> Iterator[Sentinel]:
     master.close()
 
 
+@pytest.mark.sampled(2)
 def test_runs_go_through_a_sentinel(stack: Stack, sentinel: Sentinel) -> None:
     stack.broker_url = sentinel.url
     stack.start("worker", pool="threads", env=SETTINGS)

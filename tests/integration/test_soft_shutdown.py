@@ -12,6 +12,7 @@ from tests.integration.tasks_app import tasks
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.mark.sampled(2)
 def test_what_ends_in_time_succeeds_and_the_rest_is_lost_at_once(stack: Stack) -> None:
     """Nobody has to notice it: there is no dispatcher here, and no lease runs out."""
     worker = stack.start(

@@ -30,6 +30,7 @@ def accounted_for(task: ScheduledTask) -> list[datetime]:
     return found
 
 
+@pytest.mark.sampled(2)
 def test_everything_is_paused_and_resumed_and_every_slot_is_accounted_for(stack: Stack) -> None:
     for name in ("worker", "dispatcher", "beat"):
         stack.start(name)

@@ -65,6 +65,7 @@ def shop(tmp_path: Path, empty_queues: str, database: dict[str, object]) -> Iter
     shop.close()
 
 
+@pytest.mark.sampled(2)
 def test_runs_go_to_the_broker_of_the_app_that_install_was_called_for(
     shop: Shop, private_valkey: Valkey
 ) -> None:
@@ -81,6 +82,7 @@ def test_runs_go_to_the_broker_of_the_app_that_install_was_called_for(
         assert elsewhere.keys() == []
 
 
+@pytest.mark.sampled(2)
 def test_a_process_without_the_app_leaves_its_runs_to_those_that_have_it(shop: Shop) -> None:
     """As by the book but for the line in `shop/__init__.py`."""
     (shop.directory / "shop/__init__.py").write_text("")

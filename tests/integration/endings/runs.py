@@ -19,14 +19,16 @@ from tests.integration.harness import Process, Stack
 
 ALL_POOLS = ("prefork", "threads", "solo")
 
-on_prefork = pytest.mark.parametrize("pool", ["prefork"], indirect=True, scope="module")
-on_threads = pytest.mark.parametrize("pool", ["threads"], indirect=True, scope="module")
+
+def _on(*pools: str) -> Any:
+    """A decorator: on these pools, each of which has its day every second round."""
+    each = pytest.mark.parametrize("pool", pools, indirect=True, scope="module")
+    return lambda test: pytest.mark.sampled(2 * len(pools))(each(test))
 
 
-def on_every_pool(test: Any) -> Any:
-    """Each pool has its day."""
-    each = pytest.mark.parametrize("pool", ALL_POOLS, indirect=True, scope="module")
-    return pytest.mark.sampled(len(ALL_POOLS))(each(test))
+on_prefork = _on("prefork")
+on_threads = _on("threads")
+on_every_pool = _on(*ALL_POOLS)
 
 
 #: Pool children of the worker that serves all tests of a file.
