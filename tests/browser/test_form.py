@@ -66,6 +66,29 @@ def test_a_person_makes_a_job_for_weekdays_at_nine_in_shanghai(form):
     assert (task.task, task.kwargs) == (ADD, {"a": 0, "b": 0})
 
 
+def test_a_click_takes_what_was_most_likely_meant(form):
+    page = form
+    choose(page, "cron")
+    page.get_by_label("Cron expression:").fill("0 9 * * 1, 3")
+    meant = row(page, "preview").or_(row(page, "cron_expression")).locator(".mh-suggestions li")
+    wanted = meant.filter(has_text="0 9 * * 1,3")
+    expect(wanted).to_contain_text("09:00:00")  # its next runs
+    wanted.get_by_role("button").click()
+    expect(page.get_by_label("Cron expression:")).to_have_value("0 9 * * 1,3")
+    expect(meant).to_have_count(0)
+    expect(slots(page)).to_have_count(10)
+
+
+def test_a_click_on_a_pasted_line_fills_the_zone_too(form):
+    page = form
+    choose(page, "cron")
+    page.get_by_label("Cron expression:").fill("CRON_TZ=Asia/Shanghai 0 9 * * *")
+    page.locator(".mh-suggestions button").first.click()
+    expect(page.get_by_label("Cron expression:")).to_have_value("0 9 * * *")
+    expect(page.get_by_label("Time zone:")).to_have_value("Asia/Shanghai")
+    expect(slots(page)).to_have_count(10)
+
+
 def test_what_was_typed_survives_a_change_of_the_kind(form):
     page = form
     choose(page, "cron")
