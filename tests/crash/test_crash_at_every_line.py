@@ -38,11 +38,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PARTS = (TICK, LATE_TICK, WORKER, RESCUE, EDITS)
 
 #: The fast suite takes each n-th place to die at.
-SOME = 320
+SOME = 160
 #: Of the lines inside the functions, so many are tried at least. The others answer to what does not
 #: happen here (a wrong clock, two planners at once, routes that raise, a full disk) or belong to
 #: another database or broker.
-LEAST = 0.84
+LEAST = 0.83
 
 #: By scenario, where it has been run already; and, by kind of action, those that were all tried.
 learnt: dict[str, set[Line]] = {}
