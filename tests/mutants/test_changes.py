@@ -39,11 +39,11 @@ def test_it_makes_the_careless_change(source, mutant):
 def test_of_every_module_there_are_mutants_that_differ_and_nearly_all_are_programs():
     for module in MODULES:
         source = (ROOT / module).read_text()
-        some = changes(source)[::10]
+        some = changes(source)[::20]
         assert some, module
         assert all(change.apply(source) != source for change in some)
-        programs = [change for change in some if compiles(change.apply(source))]
-        assert len(programs) >= 0.9 * len(some), module
+        broken = [change for change in some if not compiles(change.apply(source))]
+        assert len(broken) <= max(1, 0.1 * len(some)) < len(some), module
 
 
 def test_what_is_only_said_is_not_changed():
