@@ -8,7 +8,7 @@ start. A message too much costs one query: the gate lets only one of them start 
 
 import logging
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -43,6 +43,9 @@ SENT_AGAIN_AT_ONCE = 500
 #: Requests of runs, as long as Celery keeps them.
 _received: "weakref.WeakSet[Request]" = weakref.WeakSet()
 
+#: What this worker held when it was told to stop, and has received since; None until then.
+_at_stop: list[Request] | None = None
+
 #: Those that went to others because this worker stops.
 _handed_back: "weakref.WeakSet[Request]" = weakref.WeakSet()
 
@@ -50,6 +53,15 @@ _handed_back: "weakref.WeakSet[Request]" = weakref.WeakSet()
 def received(request: Request) -> None:
     """Note a message at its receipt."""
     _received.add(request)
+    if _at_stop is not None:
+        _at_stop.append(request)
+
+
+def told_to_stop() -> None:
+    """Keep what this worker holds, to be handed back: Celery forgets it within a moment, as soon
+    as the consumer is closed. Waits for no lock, as a signal handler calls it."""
+    global _at_stop
+    _at_stop = _held()
 
 
 def copy_of(requests: Any) -> list[Any]:
@@ -66,10 +78,14 @@ def held_run_ids() -> list[UUID]:
     return _run_ids(_held())
 
 
-def _held(but: Collection[Request] = ()) -> list[Request]:
+def _held() -> list[Request]:
+    return sorted(_unstarted(r for r in copy_of(_received) if _is_kept(r)), key=_start)[:LIMIT]
+
+
+def _unstarted(requests: Iterable[Request]) -> list[Request]:
+    """Those that Celery has neither started nor acknowledged: refused, or given back."""
     active = {id(request) for request in copy_of(state.active_requests)}
-    held = (r for r in copy_of(_received) if id(r) not in active and _is_kept(r) and r not in but)
-    return sorted(held, key=_start)[:LIMIT]
+    return [r for r in requests if id(r) not in active and not r.acknowledged]
 
 
 def _run_ids(requests: list[Request]) -> list[UUID]:
@@ -78,10 +94,7 @@ def _run_ids(requests: list[Request]) -> list[UUID]:
 
 
 def _is_kept(request: Request) -> bool:
-    """Whether Celery still means to start it. What it has started, refused or given back it has
-    acknowledged; what it dropped with its connection it has forgotten."""
-    if request.acknowledged:
-        return False
+    """Whether Celery still means to start it: what it dropped with its connection it has forgotten."""
     # Celery 5.6 drops nothing with its connection, and lists no message that waits for its time.
     return not hasattr(state, "scheduled_requests") or request.id in state.requests
 
@@ -150,7 +163,8 @@ def hand_back(now: datetime) -> int:
     Called again it sends what has come since: a pool of greenlets looks once a second whether it
     is told to stop, and takes messages until then, those of the first call among them.
     """
-    requests, count = _held(but=_handed_back), 0
+    left = [r for r in copy_of(_at_stop or ()) if r not in _handed_back]
+    requests, count = _unstarted(left), 0
     for at in range(0, len(requests), SENT_AGAIN_AT_ONCE):
         part = requests[at : at + SENT_AGAIN_AT_ONCE]
         try:

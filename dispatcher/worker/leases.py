@@ -181,8 +181,9 @@ def on_ready(sender: Any = None, **signal: Any) -> None:
 
 
 def on_told_to_stop(**signal: Any) -> None:
-    """Note that the worker stops. A signal handler does no more."""
+    """Note that the worker stops, and what it holds. A signal handler does no more."""
     if _heart is not None:
+        holding.told_to_stop()
         _heart.leaving = True
 
 

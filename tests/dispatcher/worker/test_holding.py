@@ -43,6 +43,7 @@ def receive(monkeypatch):
     """Messages that this process has received, for the length of the test."""
     kept = []
     monkeypatch.setattr(holding, "_received", type(holding._received)())
+    monkeypatch.setattr(holding, "_at_stop", None)
     monkeypatch.setattr(state, "requests", {})
     monkeypatch.setattr(state, "active_requests", set())
 
@@ -126,10 +127,25 @@ def test_a_worker_that_stops_hands_back_once_and_then_what_it_has_taken_since(re
     """A consumer that has not heard of the stop takes its own messages back."""
     run = make(publish_at=database_now() - S)
     receive(run_id=run.pk)
+    holding.told_to_stop()
     assert [holding.hand_back(database_now()) for _ in range(2)] == [1, 0]
     receive(run_id=run.pk)
     assert [holding.hand_back(database_now()) for _ in range(2)] == [1, 0]
     assert sent == [run.pk, run.pk]
+
+
+def test_what_celery_forgets_when_its_consumer_is_closed_is_handed_back(receive, sent):
+    """Before the heart has looked, and what came in that moment."""
+    before, since, started = (make(publish_at=database_now() - S) for _ in range(3))
+    receive(run_id=before.pk)
+    begins = receive(run_id=started.pk)
+    holding.told_to_stop()
+    receive(run_id=since.pk)
+    state.requests.clear()
+    receive.kept.clear()
+    begins.acknowledged = True
+    assert holding.hand_back(database_now()) == 2
+    assert set(sent) == {before.pk, since.pk}
 
 
 def test_what_the_broker_did_not_take_is_handed_back_at_the_next_word(receive, sent, monkeypatch):
@@ -138,6 +154,7 @@ def test_what_the_broker_did_not_take_is_handed_back_at_the_next_word(receive, s
 
     run = make(publish_at=database_now() - S)
     receive(run_id=run.pk)
+    holding.told_to_stop()
     with monkeypatch.context() as patches:
         patches.setattr(holding.publisher, "publish", away)
         assert holding.hand_back(database_now()) == 0
@@ -303,6 +320,7 @@ def test_a_worker_that_stops_hands_back_once_holds_nothing_and_judges_nobody(
     beats(mine, clock, 5)
     assert unpacked(Worker.objects.get().held) == [run.pk]
     before = len(judged)
+    holding.told_to_stop()
     mine.leaving = True
     beats(mine, clock, 3)
     assert sent == [run.pk]
