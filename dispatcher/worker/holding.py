@@ -94,7 +94,7 @@ def _run_ids(requests: list[Request]) -> list[UUID]:
 
 
 def _is_kept(request: Request) -> bool:
-    """Whether Celery still means to start it: what it dropped with its connection it has forgotten."""
+    """Whether Celery still means to start it: it forgets what it dropped with its connection."""
     # Celery 5.6 drops nothing with its connection, and lists no message that waits for its time.
     return not hasattr(state, "scheduled_requests") or request.id in state.requests
 
