@@ -95,7 +95,6 @@ def test_failures_and_limits_are_recorded(stack: Stack, pool: str) -> None:
     }
 
 
-@pytest.mark.xfail(reason="a few that its consumer takes back in that second wait for rescue")
 def test_a_worker_that_is_told_to_stop_hands_back_and_finishes(stack: Stack, pool: str) -> None:
     worker = start(stack, pool, concurrency=5)
     release = stack.directory / "release"
