@@ -56,7 +56,7 @@ def test_the_innocent_are_complete_once_each_and_recorded(stack: Stack) -> None:
     start = database_now().replace(microsecond=0) + 20 * S
     end = start + timedelta(minutes=MINUTES)
     expected = define(start, end)
-    assert database_now() < start, "too slow a machine: slots passed before their schedule was there"
+    assert database_now() < start, "too slow a machine: slots passed before"
 
     while database_now() < end:
         crew.look_after(kill=True)
