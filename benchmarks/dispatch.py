@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 from typing import Any
 
@@ -78,7 +77,7 @@ def _tick(rows: int, due: int, database: str, broker: str) -> dict[str, Any]:
     environment = {"DJANGO_SETTINGS_MODULE": "project.settings"}
     for command in ("fill", "tick"):
         words = ["benchmarks.minutehand", command, str(rows), str(due)]
-        result = _python(words, database, broker, environment)
+        result = services.answer(words, database, broker, **environment)
     return result
 
 
@@ -90,31 +89,10 @@ def beat(
     services.forget_messages(broker)
     words = ["benchmarks.beat", str(due), str(limit)]
     environment = {"DJANGO_SETTINGS_MODULE": "benchmarks.beat_settings"}
-    result = _python(words, database, broker, environment)
+    result = services.answer(words, database, broker, **environment)
     if services.messages(broker) < result["sent"]:
         raise SystemExit("Not a measurement: django-celery-beat sent what Redis does not have")
     return {"due": due, "limit": limit, **result}
-
-
-def _python(
-    words: list[str], database: str, broker: str, environment: dict[str, str]
-) -> dict[str, Any]:
-    """A fresh process, settings as in production; its last line is the result."""
-    environment = {
-        "PATH": os.environ.get("PATH", ""),
-        "ENV_FILE": os.devnull,
-        "SECRET_KEY": "only-for-the-benchmark",
-        "DATABASE_URL": database,
-        "CELERY_BROKER_URL": broker,
-        "LOG_LEVEL": "WARNING",
-        **environment,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", *words], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} failed")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 # Report -------------------------------------------------------------------------------------------

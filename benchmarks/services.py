@@ -5,11 +5,13 @@ ports, else started from the wheels of the tests.
 """
 
 import contextlib
+import json
 import os
 import platform
 import resource
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -64,6 +66,28 @@ def messages(url: str) -> int:
     """How many messages wait in all queues: the lists of the database."""
     with redis.Redis.from_url(url) as client:
         return sum(client.llen(key) for key in client.scan_iter(_type="list"))
+
+
+def answer(words: Iterable[object], database: str, broker: str, **environment: str) -> Any:
+    """What a fresh process says in its last line, JSON; with settings as in production."""
+    command = [sys.executable, "-m", *map(str, words)]
+    env = environment_of(database, broker) | environment
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command[2:])} failed")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def environment_of(database: str, broker: str) -> dict[str, str]:
+    """The environment of a process that is measured."""
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "ENV_FILE": os.devnull,
+        "SECRET_KEY": "only-for-the-benchmark",
+        "DATABASE_URL": database,
+        "CELERY_BROKER_URL": broker,
+        "LOG_LEVEL": "WARNING",
+    }
 
 
 def peak_mb() -> float:

@@ -37,24 +37,15 @@ class Part:
     """One product's processes: what they are told, and where."""
 
     def __init__(self, database: str, broker: str, results: str | None = None) -> None:
-        self.broker, self.results = broker, results
-        self.env = {
-            "PATH": os.environ.get("PATH", ""),
-            "ENV_FILE": os.devnull,
-            "SECRET_KEY": "only-for-the-benchmark",
-            "DATABASE_URL": database,
-            "CELERY_BROKER_URL": broker,
-            "LOG_LEVEL": "WARNING",
-        }
-        if results is None:
-            self.env["DJANGO_SETTINGS_MODULE"] = "project.settings"
-        else:
-            self.env["RESULTS"] = results
+        self.database, self.broker, self.results = database, broker, results
+        ours = {"DJANGO_SETTINGS_MODULE": "project.settings"}
+        self.environment = ours if results is None else {"RESULTS": results}
 
     def ask(self, *words: object) -> Any:
         """The answer of a command of benchmarks/worker_side.py."""
         product = "minutehand" if self.results is None else "peer"
-        return side(self.env, product, *words)
+        words = ("benchmarks.worker_side", product, *words)
+        return services.answer(words, self.database, self.broker, **self.environment)
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -62,9 +53,10 @@ class Part:
         app = "project" if self.results is None else "benchmarks.peer"
         words = ["-A", app, "worker", "-Q", QUEUE, "-c", "2", "--loglevel", "WARNING"]
         words += ["--without-gossip", "--without-mingle", "--include", "benchmarks.noop"]
+        env = services.environment_of(self.database, self.broker) | self.environment
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "celery", *words], env=self.env, stdout=log, stderr=log
+                [sys.executable, "-m", "celery", *words], env=env, stdout=log, stderr=log
             )
             try:
                 yield process
@@ -76,8 +68,8 @@ class Part:
                     process.kill()
                     process.wait()
 
-    def drain(self, number: int) -> dict[str, float]:
-        """Runs a second out of a full queue, and the processor seconds of the worker for a run."""
+    def drain(self, number: int) -> float:
+        """Runs a second out of a full queue."""
         services.forget_messages(self.broker)
         self.ask("fill", number)
         if (waiting := services.messages(self.broker)) != number:
@@ -87,7 +79,7 @@ class Part:
             ended = wait_until(lambda: services.messages(self.broker) <= TO * number, 600)
             wait_until(lambda: services.messages(self.broker) == 0, 120)
             self.wait_for_records(number)
-        return {"runs a second": (FROM - TO) * number / (ended - began), "load": os.getloadavg()[0]}
+        return (FROM - TO) * number / (ended - began)
 
     def wait_for_records(self, number: int) -> None:
         if self.results == "":
@@ -100,8 +92,9 @@ class Part:
     def lateness(self, number: int, seconds: float) -> dict[str, float]:
         """How late runs start that are due within so many seconds, in milliseconds."""
         services.forget_messages(self.broker)
+        self.ask("fill", 0)  # the tables, before a worker looks for them
         with self.worker():
-            time.sleep(8)
+            wait_until(lambda: self.ask("workers") == 1, 60)
             first = time.time() + 8
             self.ask("fill", number, first, seconds / number)
             time.sleep(max(0.0, first + seconds - time.time()))
@@ -110,14 +103,6 @@ class Part:
         shares = statistics.quantiles(late, n=100, method="inclusive")
         figures = {"p50": shares[49], "p95": shares[94], "p99": shares[98], "last": late[-1]}
         return {"early": sum(each < 0 for each in late), **figures, "load": os.getloadavg()[0]}
-
-
-def side(env: dict[str, str], *words: object) -> Any:
-    command = [sys.executable, "-m", "benchmarks.worker_side", *map(str, words)]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command[2:])} failed")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def wait_until(true: Any, seconds: float) -> float:
@@ -136,9 +121,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         def part(name: str, results: str | None = None) -> Part:
             return Part(stack.enter_context(services.database(name)), broker, results)
 
-        ours = part("minutehand")
         report: dict[str, Any] = {
-            "machine": services.machine(ours.env["DATABASE_URL"], broker, PACKAGES),
+            "machine": services.machine(part("versions").database, broker, PACKAGES),
             "options": vars(options),
         }
         rates: dict[str, list[float]] = {}
@@ -148,9 +132,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             parts |= {n: part(f"peer{turn}{r}", r) for n, r in PEERS.items()}
             for name, each in parts.items():
                 say(name)
-                rates.setdefault(name, []).append(each.drain(options.runs)["runs a second"])
+                rates.setdefault(name, []).append(each.drain(options.runs))
             say("the floor")
-            seconds = side(part(f"floor{turn}").env, "floor", options.runs)
+            words = ("benchmarks.worker_side", "floor", options.runs)
+            seconds = services.answer(words, part(f"floor{turn}").database, broker)
             rates.setdefault("the floor", []).append(options.runs / seconds)
         report["runs a second"] = {name: statistics.median(each) for name, each in rates.items()}
         report["all"] = rates

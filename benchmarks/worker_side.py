@@ -1,6 +1,6 @@
 """What the worker's benchmark asks of each product, in a process of its own.
 
-python -m benchmarks.worker_side minutehand fill|recorded|lateness ...
+python -m benchmarks.worker_side minutehand fill|recorded|workers|lateness ...
 python -m benchmarks.worker_side peer fill|recorded ...
 python -m benchmarks.worker_side floor <number>
 
@@ -62,6 +62,14 @@ def recorded() -> int:
     return TaskRun.objects.filter(status="succeeded").count()
 
 
+def workers() -> int:
+    """How many workers are alive: their first word comes before they take a message."""
+    from dispatcher.models import Worker
+    from scheduling.database import database_now
+
+    return Worker.objects.alive(database_now()).count()
+
+
 def lateness() -> list[float]:
     """Of each run that succeeded: its start after its slot, in seconds."""
     from dispatcher.models import TaskRun
@@ -108,7 +116,7 @@ def main(product: str, command: str, *values: str) -> Any:
 
         return {"fill": peer.fill, "recorded": peer.recorded}[command](*map(int, values))
     django.setup()
-    commands = {"fill": fill, "recorded": recorded, "lateness": lateness}
+    commands = {"fill": fill, "recorded": recorded, "workers": workers, "lateness": lateness}
     return commands[command](*map(float, values))
 
 

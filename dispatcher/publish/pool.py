@@ -44,11 +44,6 @@ def is_redis(app: Celery) -> bool:
     return bool(app.connection_for_write().get_transport_cls().driver_type == "redis")
 
 
-def is_sentinel(app: Celery) -> bool:
-    """Whether its address is that of a Redis Sentinel, which names the Redis."""
-    return bool(app.connection_for_write().transport_cls == "sentinel")
-
-
 def _options(app: Celery, theirs: Mapping[str, Any] | None) -> dict[str, Any]:
     """Ours, but times that the project has set itself are what it wants. Celery adds its others."""
     if not is_redis(app):
